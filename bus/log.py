@@ -1,0 +1,170 @@
+"""The log: append-only topics with Kafka's semantics, behind one narrow interface.
+
+Two implementations stand behind it, :class:`bus.embedded.EmbeddedLog` (one SQLite file) and
+:class:`bus.kafka.KafkaLog`; tests/bus/test_log_contract.py holds both to the same promises:
+
+- A record published without error is durable, and records of one key keep their order.
+- ``publish`` is atomic: all of its records become visible, or none.
+- A partition belongs to one consumer of a group at a time. When consumers come, go or die, partitions move.
+- A :meth:`Consumer.transaction` writes its records and the consumed offsets together or not at all. A consumer that has
+  lost its partitions cannot commit (:class:`bus.errors.Fenced`).
+- Readers see committed records only.
+"""
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from bus.topics import TopicSpec
+
+
+class Record(NamedTuple):
+    """A record to write."""
+
+    topic: str
+    key: str
+    value: bytes
+
+
+class Entry(NamedTuple):
+    """A record as it stands on the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    timestamp: float
+    """Seconds since 1970, when it was written."""
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition of a key: CRC-32 modulo the number of partitions.
+
+    One function for every topic and every log, so that series of equal name meet in partitions of equal number.
+    """
+    return zlib.crc32(key.encode()) % partitions
+
+
+class Transaction(ABC):
+    """An open transaction of a consumer."""
+
+    @abstractmethod
+    def publish(self, records: Sequence[Record]) -> None:
+        """Write records that become visible when the transaction commits."""
+
+
+class Consumer(ABC):
+    """One member of a consumer group."""
+
+    @property
+    @abstractmethod
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that this consumer owns. It changes only inside :meth:`poll`."""
+
+    @abstractmethod
+    def poll(self, max_records: int, timeout: float) -> list[Entry]:
+        """Records from the owned partitions, in order within each; empty when none came within ``timeout`` seconds.
+
+        The first poll after a change of ownership returns no records, so that the caller can restore state for the
+        partitions it has gained before it sees their records.
+        """
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commit what the block publishes together with the offsets of everything polled so far.
+
+        When the block raises, nothing is written and the consumer goes back to its committed offsets, so that the
+        same records are polled again.
+
+        Raises:
+            Fenced: the partitions belong to another consumer by now; nothing was written, and the next poll starts
+                from what the group has committed.
+            LogFull, LogUnreachable: nothing was written; the same records are polled again.
+        """
+
+    def commit(self) -> None:
+        """Commit the offsets of everything polled so far."""
+        with self.transaction():
+            pass
+
+    @abstractmethod
+    def lag(self) -> dict[Partition, int]:
+        """Records after the committed offset, for each owned partition."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+
+    def __enter__(self) -> "Consumer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Log(ABC):
+    """A log that topics live on. Safe to share between the threads of a process, except for its consumers."""
+
+    @abstractmethod
+    def create_topics(self, topics: Iterable[TopicSpec]) -> None:
+        """Create the topics that do not exist yet; the others stay as they are."""
+
+    @abstractmethod
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic with its records and the offsets committed on it. Raises UnknownTopic."""
+
+    @abstractmethod
+    def partitions(self, topic: str) -> int:
+        """The number of partitions of a topic. Raises UnknownTopic."""
+
+    @abstractmethod
+    def publish(self, records: Sequence[Record]) -> None:
+        """Write records, atomically and durably.
+
+        Raises:
+            UnknownTopic, LogFull, LogUnreachable: nothing was written.
+        """
+
+    @abstractmethod
+    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
+        """Join a consumer group. A group without committed offsets starts at the beginning."""
+
+    @abstractmethod
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Entry]:
+        """The records of one partition from offset ``start`` up to the end at the time of the call, outside any group."""
+
+    @abstractmethod
+    def ends(self, topic: str) -> list[int]:
+        """For each partition the offset after its last record."""
+
+    @abstractmethod
+    def lag(self, group: str, topic: str) -> int:
+        """Records of a topic that a group has not committed yet, over all partitions."""
+
+    def clean(self) -> None:  # noqa: B027 - a server cleans by itself
+        """Delete and compact what the topics' retention allows; a log with a server of its own does this by itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read_all(self, topic: str) -> Iterator[Entry]:
+        """The records of every partition of a topic, one partition after the other."""
+        for number in range(self.partitions(topic)):
+            yield from self.read(topic, number)

@@ -1,0 +1,35 @@
+"""What commands share: the settings of this run and the log that they name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from bus.log import Log
+    from squall.settings import Settings
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """The settings of this run: file, environment and the options before the command."""
+    from squall.settings import load
+
+    config, overrides = context.obj
+    return load(Path(config) if config else None, **overrides)
+
+
+def open_log(settings: "Settings") -> "Log":
+    """The log that the settings name, with every topic in place.
+
+    Raises:
+        ConfigError: the setting is neither ``sqlite:FILE`` nor ``kafka:HOST:PORT``.
+        LogError: the log cannot be opened or reached.
+    """
+    from bus.open import open_log as opened
+    from bus.topics import news_topics
+
+    kind, _, rest = settings.log.partition(":")
+    address = f"sqlite:{settings.path(Path(rest))}" if kind == "sqlite" else settings.log
+    log = opened(address, settings.kafka_options)
+    log.create_topics(news_topics(settings.partitions, settings.retention_days))
+    return log
