@@ -26,7 +26,7 @@ class LogUnreachable(LogError):
 
 
 class Fenced(LogError):
-    """Raised when a transaction comes from a consumer that no longer owns its partitions; another one does their work."""
+    """Raised when a transaction comes from a consumer that has lost its partitions; another one does their work."""
 
 
 class MessageError(SquallError):

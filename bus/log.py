@@ -76,8 +76,17 @@ class Consumer(ABC):
         """Records from the owned partitions, in order within each; empty when none came within ``timeout`` seconds.
 
         The first poll after a change of ownership returns no records, so that the caller can restore state for the
-        partitions it has gained before it sees their records.
+        partitions it has gained before it sees their records. Records polled earlier but not committed by then are
+        polled again by whoever owns their partition now.
+
+        Raises:
+            UnknownTopic: a subscribed topic does not exist any more.
+            LogUnreachable: the log did not answer; the same call may succeed later.
         """
+
+    @abstractmethod
+    def gained(self) -> frozenset[Partition]:
+        """The partitions whose ownership began since the last call, lost and regained ones among them."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -99,7 +108,10 @@ class Consumer(ABC):
 
     @abstractmethod
     def lag(self) -> dict[Partition, int]:
-        """Records after the committed offset, for each owned partition."""
+        """Offsets after the committed one, for each owned partition: zero when all is done.
+
+        On Kafka the markers that end transactions take an offset each and count too.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -141,7 +153,11 @@ class Log(ABC):
 
     @abstractmethod
     def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Entry]:
-        """The records of one partition from offset ``start`` up to the end at the time of the call, outside any group."""
+        """The records of one partition from offset ``start`` up to the end at the call, outside any group."""
+
+    def latest(self, topic: str, partition: int) -> dict[str, Entry]:
+        """The newest record of each key in one partition of a compacted topic."""
+        return {entry.key: entry for entry in self.read(topic, partition)}
 
     @abstractmethod
     def ends(self, topic: str) -> list[int]:
@@ -149,7 +165,7 @@ class Log(ABC):
 
     @abstractmethod
     def lag(self, group: str, topic: str) -> int:
-        """Records of a topic that a group has not committed yet, over all partitions."""
+        """Offsets of a topic that a group has not committed yet, over all partitions; see :meth:`Consumer.lag`."""
 
     def clean(self) -> None:  # noqa: B027 - a server cleans by itself
         """Delete and compact what the topics' retention allows; a log with a server of its own does this by itself."""

@@ -29,7 +29,7 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     schema: int = SCHEMA
 
 
-class Article(Message, frozen=True):
+class Article(Message):
     """One piece of news as it was crawled, pushed or replayed (topic ``news.articles``, key: ``id``)."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -55,7 +55,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     probabilities: dict[str, float]
 
 
-class ScoredArticle(Message, frozen=True):
+class ScoredArticle(Message):
     """An article with the model's judgement (topic ``news.scored``, key: the article's id).
 
     ``sentiment``, ``topic`` and ``relevance`` are None together, and then ``unscored`` says why.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+HOUR = 3_600.0
 DAY = 86_400.0
 
 
@@ -36,7 +37,7 @@ def news_topics(partitions: int = 4, retention_days: float = 7.0) -> list[TopicS
         TopicSpec(ARTICLES, partitions, retention_seconds=age),
         TopicSpec(SCORED, partitions, retention_seconds=age),
         TopicSpec(TALLIES, partitions, retention_seconds=age),
-        TopicSpec(TRENDS, partitions, compacted=True, retention_seconds=DAY),
+        TopicSpec(TRENDS, partitions, compacted=True, retention_seconds=HOUR),
         TopicSpec(SPIKES, 1, retention_seconds=max(age, 30 * DAY)),
         TopicSpec(DEAD, 1, retention_seconds=max(age, 30 * DAY)),
     ]

@@ -6,9 +6,14 @@ docs/settings.md lists them for users, and tests/squall/test_settings.py fails w
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-from pydantic import field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from bus.errors import ConfigError
 
@@ -25,8 +30,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(), description="Folder that relative paths start from; the folder of squall.toml.")
 
-    log: str = Field("sqlite:var/log.db", description="The log: sqlite:FILE (one machine) or kafka:HOST:PORT[,HOST:PORT...].")
-    kafka_options: dict[str, Any] = Field({}, description="Passed to kafka-python as they are: TLS, SASL, client names.")
+    log: str = Field(
+        "sqlite:var/log.db", description="The log: sqlite:FILE (one machine) or kafka:HOST:PORT[,HOST:PORT...]."
+    )
+    kafka_options: dict[str, Any] = Field(
+        {}, description="Passed to kafka-python as they are: TLS, SASL, client names."
+    )
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of each news topic, when Squall creates it.")
     retention_days: float = Field(7.0, gt=0, description="Days that the log keeps articles, scores and tallies.")
 
@@ -45,7 +54,9 @@ class Settings(BaseSettings):
     model: Path = Field(BUNDLED_MODEL, description="Folder of the model bundle; the default is the one that ships.")
     model_device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs; cuda needs squall[gpu].")
     model_threads: int = Field(0, ge=0, description="Threads of the model on the CPU; 0 takes the process's cores.")
-    worker_batch: int = Field(256, ge=1, le=10_000, description="Most articles that a worker scores in one transaction.")
+    worker_batch: int = Field(
+        256, ge=1, le=10_000, description="Most articles that a worker scores in one transaction."
+    )
 
     sensitivity: Literal["fewer", "balanced", "more"] = Field("balanced", description="How easily a spike opens.")
     horizons_minutes: Annotated[list[int], NoDecode] = Field(
@@ -61,13 +72,17 @@ class Settings(BaseSettings):
     alert_source: Literal["log", "alertmanager"] = Field(
         "log", description="Where spikes to deliver come from: news.spikes itself, or Alertmanager's webhook."
     )
-    slack_webhook_url: SecretStr | None = Field(None, description="Slack incoming webhook; without it alerts are only shown.")
+    slack_webhook_url: SecretStr | None = Field(
+        None, description="Slack incoming webhook; without it alerts are only shown."
+    )
     outbox: Path = Field(Path("var/outbox.db"), description="SQLite file of alerts that wait for Slack.")
     page_host: str = Field("127.0.0.1", description="Address of the page, the webhook gateway and their metrics.")
     page_port: int = Field(8080, ge=0, le=65535, description="Port of the page, the webhook gateway and their metrics.")
     page_url: str = Field("", description="How people reach the page, for links; empty: http://page_host:page_port.")
     grafana_url: str = Field("", description="How people reach Grafana, for links and for 'squall dashboards push'.")
-    grafana_token: SecretStr | None = Field(None, description="Grafana service-account token for 'squall dashboards push'.")
+    grafana_token: SecretStr | None = Field(
+        None, description="Grafana service-account token for 'squall dashboards push'."
+    )
 
     metrics_host: str = Field("127.0.0.1", description="Address of the roles' /metrics and /healthz.")
     metrics_port: int = Field(
@@ -104,7 +119,7 @@ class Settings(BaseSettings):
 
 
 def load(config: Path | None = None, **options: Any) -> Settings:
-    """The settings from a configuration file (``squall.toml`` of the current folder when None), environment and options.
+    """The settings from a file (``squall.toml`` of the current folder when None), the environment and options.
 
     Raises:
         ConfigError: the file is missing though named, is not TOML, or a value is not what it must be.

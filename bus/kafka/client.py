@@ -1,0 +1,132 @@
+"""What producers, consumers and the log share: options for kafka-python, and its errors in the log's own words."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+
+from bus.errors import Fenced, LogError, LogFull, LogUnreachable, UnknownTopic
+from bus.log import Entry, Record, partition_of
+
+FENCED = (
+    kafka_errors.ProducerFencedError,
+    kafka_errors.InvalidProducerEpochError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.FencedInstanceIdError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.CommitFailedError,
+)
+"""What a broker answers to a member that is not, or not yet, in the group's present generation (KIP-447)."""
+
+UNKNOWN = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError)
+
+BLOCK_MS = 30_000
+"""How long a producer waits for a broker before the log counts as unreachable; nothing is lost, the caller retries."""
+
+BATCH_BYTES = 256 * 1024
+"""A transaction goes out in few large requests; kafka-python's default of 16 kB costs half the throughput."""
+
+
+@contextmanager
+def translated(servers: Sequence[str], what: str) -> Iterator[None]:
+    """kafka-python's errors as the log's own; the brokers and what was tried are named in each."""
+    where = f"kafka:{','.join(servers)}: {what}"
+    try:
+        yield
+    except FENCED as error:
+        raise Fenced(f"{where}: {error}") from error
+    except UNKNOWN as error:
+        raise UnknownTopic(
+            f"{where}: the topic does not exist; was it deleted? Starting a role creates it again"
+        ) from error
+    except (kafka_errors.MessageSizeTooLargeError, kafka_errors.InvalidConfigurationError) as error:
+        raise LogError(f"{where}: {error}") from error
+    except kafka_errors.KafkaStorageError as error:
+        raise LogFull(f"{where}: {error}; nothing of this transaction was written, free space on the broker") from error
+    except (kafka_errors.RetriableError, kafka_errors.TransactionAbortedError) as error:
+        raise LogUnreachable(f"{where}: {type(error).__name__}: {error}; does the broker run?") from error
+    except kafka_errors.KafkaError as error:
+        raise LogError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def entry_of(record: Any) -> Entry:
+    """A consumed Kafka record as the log's entry; a foreign record without key or value has empty ones."""
+    key = (record.key or b"").decode(errors="replace")
+    return Entry(record.topic, record.partition, record.offset, key, record.value or b"", record.timestamp / 1000)
+
+
+class TransactionalProducer:
+    """A producer that writes batches of records atomically, and starts anew after any failure.
+
+    Args:
+        transactional_id: the name by which the broker fences an earlier producer of the same name.
+        partitions: tells a topic's number of partitions; raises UnknownTopic.
+    """
+
+    def __init__(
+        self, servers: Sequence[str], options: dict[str, Any], transactional_id: str, partitions: Callable[[str], int]
+    ) -> None:
+        self._servers = servers
+        self._options = options
+        self._id = transactional_id
+        self._partitions = partitions
+        self._producer: KafkaProducer | None = None
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        if self._producer is None:
+            producer = KafkaProducer(
+                bootstrap_servers=list(self._servers),
+                transactional_id=self._id,
+                acks="all",
+                linger_ms=5,
+                batch_size=BATCH_BYTES,
+                max_block_ms=BLOCK_MS,
+                allow_auto_create_topics=False,
+                **self._options,
+            )
+            try:
+                producer.init_transactions()
+            except BaseException:
+                producer.close(timeout=1)
+                raise
+            self._producer = producer
+        self._producer.begin_transaction()
+
+    def send(self, records: Sequence[Record]) -> None:
+        """Write records in the open transaction. Raises UnknownTopic before anything is sent."""
+        assert self._producer is not None
+        counts = {topic: self._partitions(topic) for topic in {record.topic for record in records}}
+        for record in records:
+            self._producer.send(
+                record.topic,
+                key=record.key.encode(),
+                value=record.value,
+                partition=partition_of(record.key, counts[record.topic]),
+            )
+
+    def commit(self, offsets: dict[Any, Any] | None = None, group: Any = None) -> None:
+        """Commit the open transaction, with a consumer's offsets in it when given."""
+        assert self._producer is not None
+        if offsets:
+            self._producer.send_offsets_to_transaction(offsets, group)
+        self._producer.commit_transaction()
+
+    def abort(self) -> None:
+        """Give the open transaction up. A producer that cannot even abort is thrown away; the broker aborts for it."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            producer.abort_transaction()
+            self._producer = producer
+        except kafka_errors.KafkaError:
+            producer.close(timeout=1)
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.close(timeout=5)
+            self._producer = None

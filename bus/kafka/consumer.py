@@ -1,0 +1,150 @@
+"""One member of a Kafka consumer group with its own transactional producer (KIP-447)."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import OffsetAndMetadata
+
+from bus.errors import Fenced
+from bus.kafka.client import TransactionalProducer, entry_of, translated
+from bus.log import Consumer, Entry, Partition, Record, Transaction
+
+TOPIC_CHECK_SECONDS = 5.0
+"""How often an idle consumer asks whether its topics still exist: a deleted topic is silent otherwise."""
+
+
+class _Flag(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes changes of ownership and nothing else: callbacks run on the thread that sends heartbeats."""
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.gained: set[Partition] = set()
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        self.changed = True
+        self.gained -= {Partition(p.topic, p.partition) for p in revoked}
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        self.changed = True
+        self.gained |= {Partition(p.topic, p.partition) for p in assigned}
+
+
+class _Open(Transaction):
+    def __init__(self, producer: TransactionalProducer) -> None:
+        self._producer = producer
+
+    def publish(self, records: Sequence[Record]) -> None:
+        self._producer.send(records)
+
+
+class KafkaLogConsumer(Consumer):
+    """One member of a consumer group: cooperative rebalancing, read-committed, offsets only inside transactions."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        options: dict[str, Any],
+        producer: TransactionalProducer,
+        group: str,
+        topics: Sequence[str],
+        look_up: Callable[[str], int],
+    ) -> None:
+        self._servers = servers
+        self._producer = producer
+        self._group = group
+        self._topics = tuple(topics)
+        self._look_up = look_up
+        self._checked = time.monotonic()
+        self._flag = _Flag()
+        self._sent: dict[TopicPartition, int] = {}
+        with translated(servers, f"joining group {group!r}"):
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=list(servers),
+                group_id=group,
+                isolation_level="read_committed",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                partition_assignment_strategy=(CooperativeStickyAssignor(),),
+                **options,
+            )
+            self._consumer.subscribe(list(topics), listener=self._flag)
+
+    @property
+    def assignment(self) -> frozenset[Partition]:
+        return frozenset(Partition(p.topic, p.partition) for p in self._consumer.assignment())
+
+    def gained(self) -> frozenset[Partition]:
+        gained = frozenset(self._flag.gained) & self.assignment
+        self._flag.gained = set()
+        return gained
+
+    def poll(self, max_records: int, timeout: float) -> list[Entry]:
+        with translated(self._servers, f"polling {', '.join(self._topics)}"):
+            found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+            if self._flag.changed:
+                self._flag.changed = False
+                self._rewind()
+                return []
+            if not found and time.monotonic() - self._checked > TOPIC_CHECK_SECONDS:
+                self._checked = time.monotonic()
+                for topic in self._topics:
+                    self._look_up(topic)
+            return [entry_of(record) for records in found.values() for record in records]
+
+    def _rewind(self) -> None:
+        """Go back to the group's committed offsets, or to the beginning where there are none."""
+        for partition in self._consumer.assignment():
+            committed = self._consumer.committed(partition)
+            if committed is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, committed)
+        self._sent.clear()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        what = f"transaction of group {self._group!r}"
+        with translated(self._servers, what):
+            if self._flag.changed:
+                raise Fenced(f"kafka:{','.join(self._servers)}: {what}: its partitions are moving")
+            try:
+                self._producer.begin()
+                yield _Open(self._producer)
+                positions = self._positions()
+                offsets = {p: OffsetAndMetadata(at, "", -1) for p, at in positions.items() if self._sent.get(p) != at}
+                self._producer.commit(offsets, self._consumer.group_metadata())
+                self._sent = positions
+            except BaseException:
+                self._producer.abort()
+                self._rewind_quietly()
+                raise
+
+    def _rewind_quietly(self) -> None:
+        """Rewind now, or at the next poll when the broker does not answer now."""
+        try:
+            self._rewind()
+        except Exception:  # the original error is what the caller must see
+            self._flag.changed = True
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        """The next offset of each owned partition; past transaction markers too, so that no lag remains of them."""
+        return {p: at for p in self._consumer.assignment() if (at := self._consumer.position(p)) is not None}
+
+    def lag(self) -> dict[Partition, int]:
+        with translated(self._servers, f"lag of group {self._group!r}"):
+            owned = self._consumer.assignment()
+            ends = self._consumer.end_offsets(list(owned)) if owned else {}
+            return {
+                Partition(p.topic, p.partition): max(0, ends[p] - self._sent.get(p, self._consumer.committed(p) or 0))
+                for p in owned
+            }
+
+    def close(self) -> None:
+        with translated(self._servers, f"leaving group {self._group!r}"):
+            self._producer.close()
+            self._consumer.close(autocommit=False)

@@ -1,0 +1,179 @@
+"""The Kafka log itself: topics, publishing, reading."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+
+from bus.kafka.client import UNKNOWN, TransactionalProducer, entry_of, translated
+from bus.kafka.consumer import KafkaLogConsumer
+from bus.log import Entry, Log, Record
+from bus.topics import TopicSpec
+
+METADATA_SECONDS = 30.0
+"""How long a topic's number of partitions is remembered; partitions are added rarely, and by people."""
+
+SESSION_SECONDS = 10.0
+"""After so long without a heartbeat a member's partitions go to others: what a take-over after kill -9 costs."""
+
+POLL_SECONDS = 300.0
+"""After so long between two polls a member that still sends heartbeats counts as stuck; bounds a batch's time."""
+
+
+class KafkaLog(Log):
+    """A log on Kafka brokers.
+
+    Args:
+        servers: ``HOST:PORT`` of one broker or more.
+        options: passed to kafka-python as they are (``security_protocol``, ``ssl_cafile``, ``sasl_mechanism``, ...).
+        session_seconds: see SESSION_SECONDS; brokers refuse less than 6 by default.
+        poll_seconds: see POLL_SECONDS; at least ``session_seconds``.
+
+    Raises:
+        LogUnreachable: no broker answers.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        options: dict[str, Any],
+        session_seconds: float = SESSION_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._servers = list(servers)
+        self._options = options
+        self._timing = {
+            "session_timeout_ms": int(session_seconds * 1000),
+            "heartbeat_interval_ms": int(session_seconds * 1000 / 4),
+            "max_poll_interval_ms": int(poll_seconds * 1000),
+        }
+        self._lock = threading.RLock()
+        self._known: dict[str, tuple[float, int]] = {}
+        with translated(self._servers, "connecting"):
+            self._admin = KafkaAdminClient(bootstrap_servers=self._servers, **options)
+        self._producer = self._new_producer("squall-publish")
+        self._reader: KafkaConsumer | None = None
+
+    def create_topics(self, topics: Iterable[TopicSpec]) -> None:
+        with self._lock, translated(self._servers, "creating topics"):
+            existing = set(self._admin.list_topics())
+            missing = {topic.name: _options(topic) for topic in topics if topic.name not in existing}
+            if not missing:
+                return
+            try:
+                self._admin.create_topics(missing, wait_for_metadata=True)
+            except kafka_errors.TopicAlreadyExistsError:  # another role was faster
+                self._admin.wait_for_topics(list(missing))
+
+    def delete_topic(self, topic: str) -> None:
+        with self._lock, translated(self._servers, f"deleting topic {topic!r}"):
+            self._known.pop(topic, None)
+            self._admin.delete_topics([topic])
+
+    def partitions(self, topic: str) -> int:
+        with self._lock:
+            at, count = self._known.get(topic, (0.0, 0))
+            if time.monotonic() - at > METADATA_SECONDS or not count:
+                count = self._look_up(topic)
+                self._known[topic] = (time.monotonic(), count)
+            return count
+
+    def _look_up(self, topic: str) -> int:
+        with translated(self._servers, f"topic {topic!r}"):
+            (found,) = self._admin.describe_topics([topic])
+            if found["error_code"]:
+                error = kafka_errors.for_code(found["error_code"])
+                raise error(topic) if error not in UNKNOWN else kafka_errors.UnknownTopicOrPartitionError(topic)
+            return len(found["partitions"])
+
+    def publish(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        with self._lock, translated(self._servers, f"publishing {len(records)} records"):
+            try:
+                self._producer.begin()
+                self._producer.send(records)
+                self._producer.commit()
+            except BaseException as error:
+                self._producer.abort()
+                if isinstance(error, UNKNOWN):
+                    self._known.clear()
+                raise
+
+    def consumer(self, group: str, topics: Sequence[str]) -> KafkaLogConsumer:
+        for topic in topics:
+            self.partitions(topic)
+        options = self._options | self._timing
+        return KafkaLogConsumer(self._servers, options, self._new_producer(group), group, topics, self._look_up)
+
+    def _new_producer(self, name: str) -> TransactionalProducer:
+        return TransactionalProducer(self._servers, self._options, f"{name}-{uuid.uuid4().hex}", self.partitions)
+
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Entry]:
+        end = self.ends(topic)[partition]
+        return self._read(topic, partition, start, end)
+
+    def _read(self, topic: str, number: int, start: int, end: int) -> Iterator[Entry]:
+        if start >= end:
+            return
+        partition = TopicPartition(topic, number)
+        with translated(self._servers, f"reading {topic}[{number}]"):
+            reader = self._new_reader()
+            try:
+                reader.assign([partition])
+                reader.seek(partition, max(start, reader.beginning_offsets([partition])[partition]))
+                # The position passes the end over transaction markers too, which are never handed out.
+                while reader.position(partition) < end:
+                    for record in reader.poll(timeout_ms=500).get(partition, ()):
+                        if record.offset >= end:
+                            return
+                        yield entry_of(record)
+            finally:
+                reader.close()
+
+    def _new_reader(self) -> KafkaConsumer:
+        return KafkaConsumer(
+            bootstrap_servers=self._servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=5_000,
+            allow_auto_create_topics=False,
+            **self._options,
+        )
+
+    def ends(self, topic: str) -> list[int]:
+        count = self.partitions(topic)
+        wanted = [TopicPartition(topic, number) for number in range(count)]
+        with self._lock, translated(self._servers, f"ends of topic {topic!r}"):
+            if self._reader is None:
+                self._reader = self._new_reader()
+            ends = self._reader.end_offsets(wanted)
+            return [ends[partition] for partition in wanted]
+
+    def lag(self, group: str, topic: str) -> int:
+        ends = self.ends(topic)
+        with self._lock, translated(self._servers, f"offsets of group {group!r}"):
+            committed = self._admin.list_group_offsets({group: None}).get(group, {})
+        done = sum(offset.offset for partition, offset in committed.items() if partition.topic == topic)
+        return int(sum(ends) - done)
+
+    def close(self) -> None:
+        self._producer.close()
+        if self._reader is not None:
+            self._reader.close()
+        self._admin.close()
+
+
+def _options(topic: TopicSpec) -> dict[str, Any]:
+    """A topic's settings in Kafka's words."""
+    age = str(int(topic.retention_seconds * 1000))
+    if topic.compacted:
+        configs = {"cleanup.policy": "compact", "min.compaction.lag.ms": age}
+    else:
+        configs = {"cleanup.policy": "delete", "retention.ms": age}
+    return {"num_partitions": topic.partitions, "configs": configs}

@@ -1,0 +1,19 @@
+"""Fixtures that several rooms share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import kafka
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of a real broker: SQUALL_TEST_KAFKA where it is set, else one that is started here."""
+    given = os.environ.get("SQUALL_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    with kafka.broker(tmp_path_factory.mktemp("kafka")) as address:
+        yield address
