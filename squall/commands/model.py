@@ -1,7 +1,143 @@
-"""Commands of the model room."""
+"""Commands of the model room: classify texts, make and measure models."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from squall.commands.context import settings_of
+
+if TYPE_CHECKING:
+    from squall.settings import Settings
+
+models = typer.Typer(help="Make and measure models (needs the 'train' extra).", no_args_is_help=True)
+
+DataOption = Annotated[Path | None, typer.Option(help="Folder of the data sets; default: the setting data.")]
+ModelOption = Annotated[Path | None, typer.Option(help="Folder of a bundle; default: the setting model.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
+    app.command()(classify)
+    app.add_typer(models, name="model")
+
+
+def classify(
+    context: typer.Context,
+    text: Annotated[str | None, typer.Argument(help="One text; without it, lines of standard input.")] = None,
+    model: ModelOption = None,
+) -> None:
+    """Say sentiment, topic and relevance of TEXT, or of each line of standard input, as one JSON line each.
+
+    A line is a title, or JSON with "title" and perhaps "summary", "id" and "language". A line that cannot be read gives
+    {"line", "error"} in its place, the rest goes on, and the exit status is 1.
+    """
+    from bus.messages import encode
+    from model.classifier import Classifier
+    from model.lines import Failure, Item, classify_lines, classify_texts, text_of
+
+    settings = settings_of(context)
+    classifier = Classifier.load(
+        model or settings.path(settings.model), device=settings.model_device, threads=settings.model_threads
+    )
+    if text is not None:
+        answers = classify_texts([text_of(Item(text), classifier.languages)], classifier)
+    else:
+        if sys.stdin.isatty():
+            print("squall classify: reading one text a line from the terminal; Ctrl-D ends", file=sys.stderr)
+        answers = classify_lines(sys.stdin.buffer, classifier)
+    failed = False
+    for answer in answers:
+        failed = failed or isinstance(answer, Failure)
+        sys.stdout.buffer.write(encode(answer) + b"\n")
+    sys.stdout.buffer.flush()
+    if failed:
+        raise typer.Exit(1)
+
+
+@models.command()
+def finetune(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="Recipe in TOML; default: that of the bundle that ships.")] = None,
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; must not exist.")] = Path("var/model"),
+    fp16: Annotated[bool, typer.Option("--fp16", help="Also write the file for GPUs.")] = False,
+) -> None:
+    """Fine-tune a model on the labelled sets and write its bundle to --out.
+
+    Checkpoints go to the folder beside it whose name ends in .training; the same command goes on after an interruption.
+    """
+    settings = settings_of(context)
+    root = data_root(settings, data)
+    with needs_training():
+        from model.training.config import read_config
+        from model.training.pipeline import make_bundle
+
+        out = settings.path(out)
+        manifest = make_bundle(
+            read_config(config),
+            root,
+            out.with_name(f"{out.name}.training"),
+            out,
+            lambda line: print(line, file=sys.stderr, flush=True),
+            fp16=fp16,
+            command=f"squall model finetune{f' --config {config.name}' if config else ''}{' --fp16' if fp16 else ''}",
+        )
+    print(f"{out}: version {manifest.version}; README.md in it has the figures")
+
+
+@models.command()
+def evaluate(
+    context: typer.Context,
+    model: ModelOption = None,
+    data: DataOption = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure a bundle on held-out texts: accuracy, macro-F1 and calibration by set and head."""
+    settings = settings_of(context)
+    root = data_root(settings, data)
+    folder = model or settings.path(settings.model)
+    with needs_training():
+        import msgspec
+
+        from model.bundle import load_manifest
+        from model.training.config import Config
+        from model.training.evaluate import evaluate_bundle, table
+
+        manifest = load_manifest(folder)
+        report = evaluate_bundle(folder, root, manifest.recipe.get("development", Config().development))
+    print(table(report))
+    if json:
+        content = {"version": manifest.version, "sets": report}
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def data_root(settings: "Settings", option: Path | None) -> Path:
+    """The folder of the data sets.
+
+    Raises:
+        ConfigError: neither option nor setting names one.
+    """
+    from bus.errors import ConfigError
+
+    if option is not None:
+        return option
+    if settings.data is None:
+        raise ConfigError(
+            "data: no folder of data sets given; set --data DIR or SQUALL_DATA; docs/model.md says where they come from"
+        )
+    return settings.path(settings.data)
+
+
+@contextmanager
+def needs_training() -> Iterator[None]:
+    """Turn a missing package of the ``train`` extra into an error that says so."""
+    from bus.errors import ConfigError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error}; training and evaluation need it: pip install 'squall[train]'") from error

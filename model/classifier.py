@@ -1,0 +1,178 @@
+"""The model at work: texts in, judgements out, with onnxruntime, tokenizers and numpy alone."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from bus.errors import BundleError
+from bus.messages import Judgement
+from model.batches import by_token_budget
+from model.bundle import ONNX, TOKENIZER, Manifest, verify
+from model.labels import HEADS
+
+Floats = NDArray[np.float32]
+
+TOKEN_BUDGET = 4_096
+"""Tokens of a batch, padding included: about 90 articles. More gains nothing on a CPU and costs memory."""
+CHARACTERS_PER_TOKEN = 32
+"""Texts are cut to this many characters per token before they are tokenized; English has about 5."""
+DECIMALS = 4
+"""Of the probabilities: more is noise in an int8 model, and a third of a scored article's bytes."""
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Verdict(NamedTuple):
+    """What the model says of one text."""
+
+    sentiment: Judgement
+    topic: Judgement
+    relevance: Judgement
+    embedding: Floats
+    """Of length 1: the dot product of two is their similarity."""
+
+
+class Scores(NamedTuple):
+    """What the network puts out for many texts, before temperatures."""
+
+    logits: dict[str, Floats]
+    """By head: (texts, labels)."""
+    embedding: Floats
+    """(texts, width)."""
+
+
+class Classifier:
+    """A bundle, loaded and ready; use one from one thread."""
+
+    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, tokenizer: Tokenizer) -> None:
+        self.manifest = manifest
+        self.version = manifest.version
+        self.languages = frozenset(manifest.languages)
+        self.topics = tuple(manifest.labels["topic"])
+        self._session = session
+        self._tokenizer = tokenizer
+        self._outputs = [*HEADS, "embedding"]
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu", threads: int = 0) -> Self:
+        """Load a bundle after checking every file against its manifest.
+
+        Args:
+            device: "cpu", or "cuda" for the GPU.
+            threads: of one batch on the CPU; 0 takes all cores that this process may use.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or made for another device; the GPU cannot be used.
+        """
+        manifest = verify(folder)
+        if set(manifest.labels) != set(HEADS):
+            raise BundleError(f"{folder}: heads {sorted(manifest.labels)}, expected {sorted(HEADS)}: upgrade Squall")
+        model = ONNX[device]
+        if model not in manifest.files:
+            raise BundleError(
+                f"{folder}: holds no {model}, which device {device} needs; 'squall model finetune --fp16' writes both"
+            )
+        session = _session(folder / model, device, threads or usable_cores())
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(manifest.max_tokens)
+        return cls(manifest, session, tokenizer)
+
+    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+        """The verdict on each text, in their order; texts come from :func:`model.text.article_text`."""
+        if not texts:
+            return []
+        scores = self.scores(texts)
+        heads = [
+            _judgements(scores.logits[head], self.manifest.temperatures[head], self.manifest.labels[head])
+            for head in HEADS
+        ]
+        return [Verdict(*row) for row in zip(*heads, scores.embedding, strict=True)]
+
+    def scores(self, texts: Sequence[str]) -> Scores:
+        """Logits and embedding of each text (at least one), in their order."""
+        longest = self.manifest.max_tokens * CHARACTERS_PER_TOKEN
+        encoded = self._tokenizer.encode_batch_fast([_encodable(text[:longest]) for text in texts])
+        ids = [encoding.ids for encoding in encoded]
+        groups = by_token_budget([len(row) for row in ids], TOKEN_BUDGET)
+        results = [self._run([ids[index] for index in group]) for group in groups]
+        order = np.argsort([index for group in groups for index in group])
+        *logits, embedding = [np.concatenate(parts)[order] for parts in zip(*results, strict=True)]
+        return Scores(dict(zip(HEADS, logits, strict=True)), embedding)
+
+    def _run(self, rows: list[list[int]]) -> list[Floats]:
+        width = max(map(len, rows))
+        input_ids = np.zeros((len(rows), width), np.int64)
+        mask = np.zeros((len(rows), width), np.int64)
+        for position, row in enumerate(rows):
+            input_ids[position, : len(row)] = row
+            mask[position, : len(row)] = 1
+        inputs = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+        return list(self._session.run(self._outputs, inputs))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity mask, and a container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or no quota ("max")
+        return cores
+
+
+def _session(file: Path, device: str, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # one pattern would be kept for every shape of batch
+    options.log_severity_level = 3
+    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=[PROVIDERS[device]])
+    except Exception as error:  # onnxruntime raises its own types, not one of them public
+        raise BundleError(f"{file}: onnxruntime cannot load it on {device}: {_first_line(error)}") from error
+    if session.get_providers()[0] != PROVIDERS[device]:
+        available = ", ".join(onnxruntime.get_available_providers())
+        raise BundleError(
+            f"{file}: device {device} was asked for, but onnxruntime offers {available}; install squall[gpu] in place "
+            'of squall[cpu] and check the driver with nvidia-smi, or set model_device = "cpu"'
+        )
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which the tokenizer's UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _judgements(logits: Floats, temperature: float, labels: Sequence[str]) -> list[Judgement]:
+    probabilities = calibrated(logits, temperature)
+    winners = probabilities.argmax(1).tolist()
+    return [
+        Judgement(label=labels[winner], probabilities=dict(zip(labels, row, strict=True)))
+        for winner, row in zip(winners, probabilities.tolist(), strict=True)
+    ]
+
+
+def calibrated(logits: Floats, temperature: float) -> NDArray[np.float64]:
+    """Probabilities, rounded to :data:`DECIMALS`; each row adds up to 1, what rounding lost goes to its largest."""
+    scaled = logits.astype(np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(1, keepdims=True))
+    probabilities = np.round(powers / powers.sum(1, keepdims=True), DECIMALS)
+    rows = np.arange(len(probabilities))
+    largest = probabilities.argmax(1)
+    probabilities[rows, largest] += 1 - probabilities.sum(1)
+    rounded: NDArray[np.float64] = np.round(probabilities, DECIMALS)
+    return rounded

@@ -1,0 +1,1 @@
+"""From labelled texts to a bundle: data, fine-tuning, export, evaluation. Needs the ``train`` extra."""

