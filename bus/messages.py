@@ -187,44 +187,47 @@ class SpikeEvent(Message):
 
 
 class Recent(Struct, array_like=True, frozen=True):
-    """One relevant negative article that still counts towards a horizon."""
+    """One of a series' newest negative articles: evidence for a spike, and what repeats are recognised by."""
 
     minute: int
+    article: str
     source: str
     signature: int
-    weight: float
-    """After the discounts for its source's weight and for repeats of its story."""
-    article: str
 
 
 class TrendState(Message):
     """Everything that Squall knows of one series (topic ``news.trends``, compacted, key: ``series``).
 
-    The newest record of a series is enough to go on exactly where its last owner stopped.
+    The newest record of a series is enough to go on exactly where its last owner stopped. Its size is bounded: it
+    grows neither with the articles nor with the days.
     """
 
     series: str
+    minute: int = 0
+    """Newest event time, in minutes since 1970."""
     totals: dict[str, Counts] = {}
     """All articles ever tallied, by source."""
     late: int = 0
-    """Of these, articles that came after the lateness bound: counted here, invisible to the detector."""
+    """Of these, articles older than ``open_hour``: counted here, invisible to the detector."""
     points: list[Point] = []
-    """The hours that changed since the state was last written, oldest first (for the archive)."""
+    """The hours that this record changes, oldest first (for the archive)."""
     open_hour: int = 0
     """The oldest hour that the baseline has not absorbed, in hours since 1970; 0 before the first article."""
     hours: dict[int, Counts] = {}
-    """Relevant articles by hour, for the hours from ``open_hour`` on."""
+    """Relevant articles by hour, from ``open_hour`` on."""
     weights: dict[int, float] = {}
-    """Discounted negative weight by hour, for the same hours."""
+    """Negative weight by hour, from ``open_hour`` on; the weight of an article is 1 unless discounted."""
     exposure: float = 0.0
     """Forgetting sum of the hours absorbed."""
     mass: float = 0.0
-    """Forgetting sum of negative weight."""
+    """Forgetting sum of their negative weight."""
     squares: float = 0.0
-    """Forgetting sum of squared hourly negative weight: the dispersion."""
+    """Forgetting sum of their squared negative weight, for the dispersion."""
+    window: dict[int, dict[str, float]] = {}
+    """Negative weight by slot of five minutes and source, within the longest horizon."""
     recent: list[Recent] = []
-    """Negative articles within the longest horizon, oldest first, bounded."""
-    spike: "SpikeEvent | None" = None
+    """The newest negative articles, oldest first, bounded."""
+    spike: SpikeEvent | None = None
     """The open spike, as last reported."""
     quiet_until: int = 0
     """Minute until which no new spike opens (cooldown after one has closed)."""

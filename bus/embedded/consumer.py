@@ -1,9 +1,11 @@
 """Consumer groups of the embedded log: membership, ownership of partitions, fencing, and the transaction."""
 
+import heapq
 import json
 import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,9 +63,10 @@ class EmbeddedConsumer(Consumer):
         self._generation = -1
         self._rows: dict[Partition, int] = {}
         self._positions: dict[Partition, int] = {}
+        self._ahead: dict[Partition, deque[Entry]] = {}
+        """Records fetched and not yet handed out."""
         self._gained: set[Partition] = set()
         self._looked = self._beaten = 0.0
-        self._turn = 0
 
     @property
     def assignment(self) -> frozenset[Partition]:
@@ -87,19 +90,24 @@ class EmbeddedConsumer(Consumer):
             time.sleep(min(IDLE_SECONDS, left))
 
     def _fetch(self, max_records: int) -> list[Entry]:
-        """Records from all owned partitions; a different one comes first each time, so that none starves."""
-        owned = sorted(self._positions)
-        self._turn += 1
+        """The oldest records of all owned partitions, merged in the order in which they were written.
+
+        So a stage that reads several partitions sees event time advance evenly, also when it reads a long backlog.
+        """
+        for partition, row in self._rows.items():
+            ahead = self._ahead[partition]
+            if len(ahead) < max_records:
+                start = ahead[-1].offset + 1 if ahead else self._positions[partition]
+                ahead.extend(fetch(self._connection, *partition, row, start, max_records - len(ahead)))
         entries: list[Entry] = []
-        for i in range(len(owned)):
-            partition = owned[(self._turn + i) % len(owned)]
-            room = max_records - len(entries)
-            if room <= 0:
+        for entry in heapq.merge(*self._ahead.values(), key=lambda entry: (entry.timestamp, entry.partition)):
+            entries.append(entry)
+            if len(entries) == max_records:
                 break
-            found = fetch(self._connection, *partition, self._rows[partition], self._positions[partition], room)
-            if found:
-                self._positions[partition] = found[-1].offset + 1
-                entries += found
+        for entry in entries:
+            partition = Partition(entry.topic, entry.partition)
+            self._ahead[partition].popleft()
+            self._positions[partition] = entry.offset + 1
         return entries
 
     def _membership_changed(self) -> bool:
@@ -178,6 +186,7 @@ class EmbeddedConsumer(Consumer):
             )
         }
         self._positions = {partition: committed.get(partition, 0) for partition in self._rows}
+        self._ahead = {partition: deque() for partition in self._rows}
 
     def _check_topics(self) -> None:
         """Notice that a topic was deleted, also when it was created again since: its offsets start over."""

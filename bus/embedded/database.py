@@ -101,20 +101,23 @@ def partition_ids(connection: sqlite3.Connection, topic: str) -> list[int]:
 
 
 def append(connection: sqlite3.Connection, records: Iterable[Record], timestamp: float) -> None:
-    """Write records at the ends of their partitions, inside the caller's transaction. Raises UnknownTopic."""
+    """Write records at the ends of their partitions, inside the caller's transaction. Raises UnknownTopic.
+
+    They are stamped a microsecond apart, so that a reader of several partitions can put them back into this order.
+    """
     counts: dict[str, list[int]] = {}
-    pending: dict[int, list[Record]] = {}
-    for record in records:
+    pending: dict[int, list[tuple[Record, float]]] = {}
+    for i, record in enumerate(records):
         ids = counts.get(record.topic)
         if ids is None:
             ids = counts[record.topic] = partition_ids(connection, record.topic)
-        pending.setdefault(ids[partition_of(record.key, len(ids))], []).append(record)
+        pending.setdefault(ids[partition_of(record.key, len(ids))], []).append((record, timestamp + i * 1e-6))
     for partition, batch in pending.items():
         (start,) = connection.execute("SELECT next_offset FROM partitions WHERE id = ?", (partition,)).fetchone()
         base = (partition << OFFSET_BITS) + start
         connection.executemany(
             "INSERT INTO records VALUES (?, ?, ?, ?)",
-            [(base + i, record.key, record.value, timestamp) for i, record in enumerate(batch)],
+            [(base + i, record.key, record.value, stamp) for i, (record, stamp) in enumerate(batch)],
         )
         connection.execute("UPDATE partitions SET next_offset = ? WHERE id = ?", (start + len(batch), partition))
 

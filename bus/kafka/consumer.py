@@ -1,5 +1,6 @@
 """One member of a Kafka consumer group with its own transactional producer (KIP-447)."""
 
+import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,7 +95,9 @@ class KafkaLogConsumer(Consumer):
                 self._checked = time.monotonic()
                 for topic in self._topics:
                     self._look_up(topic)
-            return [entry_of(record) for records in found.values() for record in records]
+            # Merged in the order they were written, as far as this poll reaches; each partition keeps its own order.
+            partitions = [[entry_of(record) for record in records] for records in found.values()]
+            return list(heapq.merge(*partitions, key=lambda entry: entry.timestamp))
 
     def _rewind(self) -> None:
         """Go back to the group's committed offsets, or to the beginning where there are none."""

@@ -158,3 +158,16 @@ def test_whatever_is_published_is_read_back_in_order(
 def test_the_file_is_an_ordinary_database_in_wal_mode(log: EmbeddedLog) -> None:
     with sqlite3.connect(log.path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_several_partitions_are_read_in_the_order_they_were_written(log: EmbeddedLog) -> None:
+    log.create_topics([TopicSpec("wide", 4)])
+    for start in range(0, 300, 100):
+        log.publish([Record("wide", f"k{i}", b"%d" % i) for i in range(start, start + 100)])
+    with log.consumer("g", ["wide"]) as consumer:
+        values: list[int] = []
+        while len(values) < 300:
+            entries = consumer.poll(7, 0.1)
+            consumer.commit()
+            values += [int(entry.value) for entry in entries]
+    assert values == list(range(300))

@@ -1,0 +1,165 @@
+"""The roles: what each process of Squall runs, and the two addresses that every one of them serves.
+
+A role is a function of the settings, a stop event and a metrics registry; its room does the work.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from bus.errors import ConfigError
+from bus.log import Log
+from squall.settings import METRICS_OFFSET, Settings
+
+logger = logging.getLogger(__name__)
+
+Role = Callable[[Settings, Log, threading.Event, CollectorRegistry], None]
+
+
+def _ingest(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
+    from ingest.service import run
+    from ingest.sources import load_sources
+
+    file = settings.path(settings.sources)
+    run(
+        log,
+        load_sources(file) if file.is_file() else [],
+        user_agent=settings.user_agent,
+        max_body=int(settings.max_body_mb * 1_000_000),
+        push_host=settings.push_host,
+        push_port=settings.push_port,
+        push_tokens=[token.get_secret_value() for token in settings.push_tokens],
+        state_dir=settings.path(settings.crawl_cache),
+        retention_days=settings.retention_days,
+        stop=stop,
+        registry=registry,
+    )
+
+
+def _worker(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
+    from model.classifier import Classifier
+    from stream_worker.watchlist import Linker, check_unambiguous, load_watchlist
+    from stream_worker.worker import run
+
+    file = settings.path(settings.watchlist)
+    entities = load_watchlist(file) if file.is_file() else []
+    check_unambiguous(entities, file)
+    classifier = Classifier.load(
+        settings.path(settings.model), device=settings.model_device, threads=settings.model_threads
+    )
+    run(
+        log,
+        classifier,
+        Linker(entities),
+        batch=settings.worker_batch,
+        device=settings.model_device,
+        stop=stop,
+        registry=registry,
+    )
+
+
+def _trends(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
+    from stream_worker.series import Rules
+    from stream_worker.trends import run
+
+    rules = Rules(tuple(settings.horizons_minutes), settings.sensitivity, settings.lateness_minutes)
+    run(log, rules, stop=stop, registry=registry)
+
+
+def _archive(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
+    from alerts.archive.role import run
+    from alerts.archive.store import Store
+
+    with Store(settings.archive_url) as store:
+        run(log, store, stop=stop, registry=registry, days=settings.archive_days)
+
+
+def _alerts(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
+    from alerts.archive.store import Store
+    from alerts.service import run
+
+    webhook = settings.slack_webhook_url
+    with Store(settings.archive_url) as store:
+        run(
+            log,
+            store,
+            host=settings.page_host,
+            port=settings.page_port,
+            page_url=settings.page_link,
+            grafana_url=settings.grafana_url,
+            slack_webhook_url=webhook.get_secret_value() if webhook else None,
+            outbox=settings.path(settings.outbox),
+            alert_source=settings.alert_source,
+            stop=stop,
+            registry=registry,
+        )
+
+
+ROLES: dict[str, Role] = {
+    "ingest": _ingest,
+    "worker": _worker,
+    "trends": _trends,
+    "archive": _archive,
+    "alerts": _alerts,
+}
+"""In the order of the stream."""
+
+
+def run_role(name: str, settings: Settings, log: Log) -> None:
+    """Run one role in this process until SIGTERM or Ctrl-C, with its /metrics and /healthz.
+
+    Raises:
+        SquallError: the role cannot go on; nothing that it had not committed is lost.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    registry = CollectorRegistry()
+    Gauge("squall_role_up", "1 while the role runs.", ["role"], registry=registry).labels(name).set(1)
+    port = settings.metrics_port + METRICS_OFFSET[name] if settings.metrics_port and name in METRICS_OFFSET else 0
+    server = serve_metrics(settings.metrics_host, port, registry) if port else None
+    logger.info("%s: started%s", name, f", metrics on http://{settings.metrics_host}:{port}/metrics" if port else "")
+    try:
+        ROLES[name](settings, log, stop, registry)
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+    logger.info("%s: stopped", name)
+
+
+def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> ThreadingHTTPServer:
+    """Serve /metrics and /healthz in a thread. Raises ConfigError when the port is taken."""
+    started = time.time()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] == "/metrics":
+                self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+            elif self.path == "/healthz":
+                self._answer(200, "application/json", b'{"status":"ok","up_seconds":%d}' % (time.time() - started))
+            else:
+                self._answer(404, "text/plain", b"/metrics and /healthz are here\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes come every few seconds; they are no news."""
+
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise ConfigError(f"metrics address {host}:{port}: {error.strerror}; set metrics_port to a free one") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server

@@ -1,0 +1,152 @@
+"""The worker: articles in, scored articles and tallies out, each article exactly once."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from bus.errors import MessageError
+from bus.log import Entry, Log, Record
+from bus.messages import OUTCOMES, Article, ScoredArticle, decode, encode, utcnow
+from bus.stage import Stage, dead_letter, run_stage
+from bus.topics import ARTICLES, SCORED, TALLIES
+from model.classifier import Verdict
+from model.language import detect
+from model.text import article_text
+from stream_worker.signature import signature
+from stream_worker.tallies import tally
+from stream_worker.watchlist import Linker
+
+GROUP = "worker"
+
+
+class Model(Protocol):
+    """What the worker needs of a classifier; :class:`model.classifier.Classifier` is one."""
+
+    version: str
+    languages: frozenset[str]
+
+    def classify(self, texts: Sequence[str]) -> list[Verdict]: ...
+
+
+class WorkerMetrics:
+    """What the worker tells Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.scored = Counter("squall_scored_total", "Articles by outcome.", ["outcome"], registry=registry)
+        for outcome in OUTCOMES:
+            self.scored.labels(outcome)
+        sizes = (1, 4, 16, 64, 128, 256, 512, 1024, 4096)
+        self.articles = Histogram("squall_batch_articles", "Articles in a batch.", buckets=sizes, registry=registry)
+        self.seconds = Histogram(
+            "squall_batch_seconds",
+            "Seconds from poll to commit of a batch.",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "squall_end_to_end_seconds",
+            "Seconds that an article takes between two stages.",
+            ["stage"],
+            buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600),
+            registry=registry,
+        )
+        self.model = Gauge("squall_model_info", "The model that scores.", ["version", "device"], registry=registry)
+
+
+class Worker(Stage):
+    """Scores articles: one batch is one forward pass, and one transaction.
+
+    It has no state, so a batch that is polled again gives the same records again.
+    """
+
+    name = GROUP
+    topics = (ARTICLES,)
+
+    def __init__(self, model: Model, linker: Linker, metrics: WorkerMetrics) -> None:
+        self._model = model
+        self._linker = linker
+        self._metrics = metrics
+        self._batch: list[ScoredArticle] = []
+        self._started = 0.0
+
+    def handle(self, entries: Sequence[Entry]) -> list[Record]:
+        self._started = time.monotonic()
+        articles, records = read_articles(entries)
+        self._batch = self.score(articles)
+        records += [Record(SCORED, scored.article.id, encode(scored)) for scored in self._batch]
+        records += [Record(TALLIES, each.series, encode(each)) for each in tally(self._batch)]
+        return records
+
+    def committed(self) -> None:
+        now = utcnow()
+        for scored in self._batch:
+            self._metrics.scored.labels(scored.outcome).inc()
+            waited = (now - scored.article.fetched_at).total_seconds()
+            self._metrics.latency.labels("fetched_to_scored").observe(waited)
+        self._metrics.articles.observe(len(self._batch))
+        self._metrics.seconds.observe(time.monotonic() - self._started)
+
+    def score(self, articles: Sequence[Article]) -> list[ScoredArticle]:
+        """The articles with the model's judgement, in their order; those it cannot read are marked unscored."""
+        texts = [article_text(article.title, article.summary) for article in articles]
+        languages = [detect(text, article.language) for text, article in zip(texts, articles, strict=True)]
+        readable = [i for i, language in enumerate(languages) if language in self._model.languages]
+        verdicts = dict(zip(readable, self._model.classify([texts[i] for i in readable]), strict=True))
+        now = utcnow()
+        scored = []
+        for i, article in enumerate(articles):
+            verdict = verdicts.get(i)
+            scored.append(
+                ScoredArticle(
+                    article=article,
+                    scored_at=now,
+                    language=languages[i],
+                    model_version=self._model.version if verdict else "",
+                    sentiment=verdict.sentiment if verdict else None,
+                    topic=verdict.topic if verdict else None,
+                    relevance=verdict.relevance if verdict else None,
+                    unscored="" if verdict else f"language:{languages[i]}",
+                    entities=self._linker.find(texts[i]),
+                    signature=signature(article.title),
+                )
+            )
+        return scored
+
+
+def read_articles(entries: Sequence[Entry]) -> tuple[list[Article], list[Record]]:
+    """The articles among the entries, and dead letters for what is none."""
+    articles: list[Article] = []
+    dead: list[Record] = []
+    for entry in entries:
+        try:
+            articles.append(decode(entry.value, Article))
+        except MessageError as error:
+            dead.append(dead_letter(GROUP, entry, error))
+    return articles, dead
+
+
+def run(
+    log: Log,
+    model: Model,
+    linker: Linker,
+    *,
+    batch: int,
+    device: str,
+    stop: threading.Event,
+    registry: CollectorRegistry,
+) -> None:
+    """Score articles until ``stop`` is set.
+
+    Args:
+        batch: most articles of one transaction.
+        device: where the model runs, for the metrics.
+
+    Raises:
+        LogError: a topic was deleted or the log is corrupt.
+    """
+    metrics = WorkerMetrics(registry)
+    metrics.model.labels(model.version, device).set(1)
+    run_stage(log, Worker(model, linker, metrics), batch=batch, stop=stop, registry=registry)
