@@ -1,0 +1,67 @@
+"""Publication times: every form that feeds use, read into aware UTC datetimes."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+"""Anything before is no publication time: 0 and year 1 are what programs write that have no date."""
+
+MILLISECONDS_FROM = 1e11
+"""Epoch numbers from here on are milliseconds: as seconds it would be the year 5138."""
+
+MICROSECONDS_FROM = 1e14
+
+_NUMBER = re.compile(r"\d{9,16}(\.\d+)?")
+_YEAR_MONTH = re.compile(r"\d{4}-\d{2}")
+_ZONE_WORD = re.compile(r"\s*(UTC|GMT|Z)$", re.IGNORECASE)
+
+
+def parse_time(value: str | float | None) -> datetime | None:
+    """The time that a feed states, or None when it states none that can be read.
+
+    Read are ISO 8601 (with or without zone; date only; year and month), RFC 822 and 850, and Unix time in seconds,
+    milliseconds or microseconds, as number or text. A time without a zone is taken as UTC, a date as its midnight.
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return _from_epoch(value)
+    text = value.strip()
+    try:
+        return _checked(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return _from_other_forms(text)
+
+
+def _from_other_forms(text: str) -> datetime | None:
+    if _NUMBER.fullmatch(text):
+        return _from_epoch(float(text))
+    try:
+        if _YEAR_MONTH.fullmatch(text):
+            return _checked(datetime.fromisoformat(f"{text}-01"))
+        if text[:1].isdigit() and (zone := _ZONE_WORD.search(text)):
+            return _checked(datetime.fromisoformat(text[: zone.start()]))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return _checked(parsedate_to_datetime(text))
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _from_epoch(value: float) -> datetime | None:
+    if value >= MICROSECONDS_FROM:
+        value /= 1e6
+    elif value >= MILLISECONDS_FROM:
+        value /= 1e3
+    try:
+        return _checked(datetime.fromtimestamp(value, UTC))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _checked(time: datetime) -> datetime | None:
+    """The time in UTC; None when it is too early to be one. Raises OverflowError at the calendar's ends."""
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time if time >= EARLIEST else None
