@@ -15,7 +15,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bus.topics import TopicSpec
 
@@ -117,7 +117,7 @@ class Consumer(ABC):
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
 
-    def __enter__(self) -> "Consumer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +174,7 @@ class Log(ABC):
     def close(self) -> None:
         """Let go of files and connections."""
 
-    def __enter__(self) -> "Log":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

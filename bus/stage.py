@@ -167,7 +167,8 @@ class _Loop:
     def _handle(self, entries: Sequence[Entry]) -> None:
         try:
             with self._consumer.transaction() as transaction:
-                transaction.publish(self._records(entries))
+                records = self._records(entries)
+                transaction.publish(records)
         except LogError:
             raise
         except Exception as error:
@@ -178,6 +179,7 @@ class _Loop:
         else:
             self._failures = 0
             self._singly = max(0, self._singly - 1)
+            self._metrics.dead.labels(self._stage.name).inc(sum(record.topic == DEAD for record in records))
             self._stage.committed()
 
     def _records(self, entries: Sequence[Entry]) -> list[Record]:
@@ -191,7 +193,6 @@ class _Loop:
             if self._failures < TRIES:
                 raise
             self.stale = True  # what the stage changed before it failed did not happen
-            self._metrics.dead.labels(self._stage.name).inc()
             return [dead_letter(self._stage.name, entries[0], error)]
 
     def _commit(self, records: Sequence[Record]) -> None:

@@ -30,12 +30,11 @@ def _ingest(settings: Settings, log: Log, stop: threading.Event, registry: Colle
         log,
         load_sources(file) if file.is_file() else [],
         user_agent=settings.user_agent,
-        max_body=int(settings.max_body_mb * 1_000_000),
+        max_body_mb=settings.max_body_mb,
+        retention_days=settings.retention_days,
         push_host=settings.push_host,
         push_port=settings.push_port,
         push_tokens=[token.get_secret_value() for token in settings.push_tokens],
-        state_dir=settings.path(settings.crawl_cache),
-        retention_days=settings.retention_days,
         stop=stop,
         registry=registry,
     )
@@ -80,8 +79,9 @@ def _archive(settings: Settings, log: Log, stop: threading.Event, registry: Coll
 
 
 def _alerts(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
-    from alerts.archive.store import Store
     from alerts.service import run
+
+    from alerts.archive.store import Store
 
     webhook = settings.slack_webhook_url
     with Store(settings.archive_url) as store:

@@ -113,6 +113,14 @@ class Settings(BaseSettings):
         return path if path.is_absolute() else (self.home / path).absolute()
 
     @property
+    def archive_url(self) -> str:
+        """The archive's SQLAlchemy URL, a SQLite file's path made absolute."""
+        prefix = "sqlite:///"
+        if not self.archive.startswith(prefix):
+            return self.archive
+        return prefix + str(self.path(Path(self.archive.removeprefix(prefix))))
+
+    @property
     def page_link(self) -> str:
         """How people reach the page, without a slash at the end."""
         return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")

@@ -140,6 +140,12 @@ class EmbeddedLog(Log):
             )
             return sum(ends) - sum(int(row[0]) for row in rows)
 
+    def groups(self) -> set[str]:
+        """The consumer groups that have members at the moment."""
+        with translated(self.path):
+            rows = self._connection().execute("SELECT DISTINCT consumer_group FROM members")
+            return {row[0] for row in rows}
+
     def clean(self) -> None:
         connection = self._connection()
         with translated(self.path):

@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 import typer
 
-from squall.commands import alerts, dashboards, ingest, model
+from squall.commands import alerts, bench, dashboards, ingest, log, model, roles, setup
 
 COMMANDS: list[Callable[[typer.Typer], None]] = [
+    setup.register,
+    roles.register,
     ingest.register,
     model.register,
     alerts.register,
     dashboards.register,
+    log.register,
+    bench.register,
 ]

@@ -64,7 +64,7 @@ def headlines(file: Path) -> tuple[list[str], list[str]]:
 
 
 def spread(count: int, chance: random.Random) -> list[datetime]:
-    """So many times over the days, as evenly as a working day allows: equal steps of the cumulated weights, jittered."""
+    """So many times over the days, as evenly as a working day allows: equal steps of cumulated weights, jittered."""
     hours = [START + timedelta(hours=hour) for hour in range(24 * DAYS)]
     weights = [BUSY[hour.hour] for hour in hours]
     total, times = sum(weights), []

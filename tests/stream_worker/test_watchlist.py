@@ -1,0 +1,87 @@
+"""The watchlist file and finding its entities in texts."""
+
+from pathlib import Path
+
+import pytest
+
+from bus.errors import ConfigError
+from stream_worker.watchlist import EXAMPLE, Entity, Linker, check_unambiguous, load_watchlist
+
+MISTAKES = {
+    "": "{file}:1: expected 'entities:' with a list of entities, got an empty file",
+    "entities: x\n": "{file}:1: entities: expected a list, got 'x'",
+    "names: []\n": "{file}:1: unknown field 'names'; expected one of entities",
+    "entities:\n  - aliases: [A B]\n": "{file}:2: an entity needs 'name', and 'name' is missing",
+    "entities:\n  - name: A\n": "{file}:2: name: expected 2 to 80 printable characters, got 'A'",
+    "entities:\n  - name: Shell\n    ticker: S\n": "{file}:3: unknown field 'ticker'; expected one of aliases, name, tickers",
+    "entities:\n  - name: Shell\n    tickers: [shel]\n": (
+        "{file}:3: tickers: expected a list of ticker symbols in capitals, without '$', got a list"
+    ),
+    "entities:\n  - name: Shell\n    aliases: Royal Dutch\n": (
+        "{file}:3: aliases: expected a list of names of 2 to 80 printable characters, got 'Royal Dutch'"
+    ),
+    "entities:\n  - name: Shell\n  - name: Shell\n": (
+        "{file}:3: name: 'Shell' is taken by the entity in line 2; names are unique"
+    ),
+    "entities:\n  - name: [\n": "{file}:3: not YAML: expected the node content, but found '<stream end>'",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "watchlist.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_watchlist(file)
+    assert str(error.value) == message.format(file=file)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file; 'squall init DIR' writes"):
+        load_watchlist(tmp_path / "watchlist.yml")
+
+
+def test_the_example_is_valid() -> None:
+    entities = load_watchlist(EXAMPLE)
+    check_unambiguous(entities, EXAMPLE)
+    assert "First Republic" in {entity.name for entity in entities}
+
+
+def test_one_spelling_for_two_entities_is_refused(tmp_path: Path) -> None:
+    entities = [Entity("Alpha Bank", tickers=["ABC"]), Entity("ABC")]
+    with pytest.raises(ConfigError, match="'ABC' names both 'Alpha Bank' and 'ABC'"):
+        check_unambiguous(entities, tmp_path / "watchlist.yml")
+
+
+WATCHED = Linker(
+    [
+        Entity("Apple", tickers=["AAPL"]),
+        Entity("Shell"),
+        Entity("Bank of America", aliases=["BofA"], tickers=["BAC"]),
+        Entity("America Movil", aliases=["America"]),
+        Entity("Ford", tickers=["F"]),
+        Entity("SpiceJet"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Apple's profit falls", ["Apple"]),
+        ("An apple pie for Shellfish lovers", []),
+        ("SHELL AND APPLE CUT OUTLOOK", ["Shell", "Apple"]),
+        ("Bank of America warns", ["Bank of America"]),
+        ("America warns BofA", ["America Movil", "Bank of America"]),
+        ("$F slips, F grade for schools", ["Ford"]),
+        ("$AAPL and AAPL are one", ["Apple"]),
+        ("Spicejet (SPICEJET) grounded", ["SpiceJet"]),
+        ("", []),
+    ],
+)
+def test_entities_are_found_at_word_boundaries(text: str, found: list[str]) -> None:
+    assert WATCHED.find(text) == found
+
+
+def test_an_empty_watchlist_finds_nothing() -> None:
+    assert Linker([]).find("Apple") == []
