@@ -70,7 +70,7 @@ def _expected_and_observed() -> timeseries.Panel:
         )
         .override_by_name("expected", [DynamicConfigValue("custom.lineStyle", dashed)])
         .override_by_name("surprise", [DynamicConfigValue(name, value) for name, value in surprise])
-        .links([page_link("/?series=${series:percentencode}", "Stories of $series in Squall")])
+        .links([page_link("/series/${series:percentencode}", "Stories of $series in Squall")])
     )
 
 

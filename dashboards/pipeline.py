@@ -147,12 +147,21 @@ def _trouble() -> list[Builder[Panel]]:
             "short",
             "Transactions refused because another process had taken the partitions over: a rebalance, and no loss.",
             {"{{group}}": queries.FENCED},
+            width=8,
+        ),
+        lines(
+            "Log or database away",
+            "short",
+            "Transactions repeated because the log did not answer, and batches that the archive's database refused.",
+            {"{{group}}": queries.RETRIES, "ingest": queries.INGEST_WAITS, "database": queries.ARCHIVE_FAILURES},
+            width=8,
         ),
         lines(
             "Slack failures",
             "short",
             "Attempts that Slack did not take, by reason; each is tried again.",
             {"{{reason}}": queries.SLACK_FAILURES},
+            width=8,
         ),
     ]
 
@@ -171,11 +180,11 @@ def _crawl() -> list[Builder[Panel]]:
             "short",
             "Time since the last good fetch, and articles and failed fetches of the time range.",
             {
-                "last success": queries.CRAWL_AGE,
+                "since last success": queries.CRAWL_AGE,
                 "articles": queries.CRAWLED,
                 "failures": queries.CRAWL_FAILURES,
             },
-            units={"last success": "s"},
+            units={"since last success": "s"},
             width=24,
         ),
     ]

@@ -34,7 +34,10 @@ COUNTERS: dict[str, dict[str, list[str]]] = {
     "squall_ingest_refused": {"reason": ["too_long"]},
     "squall_alerts_delivered": {"state": ["opened"]},
     "squall_slack_failures": {"reason": ["429"]},
-    "squall_archive_articles": {},
+    "squall_archive_articles": {"outcome": ["negative"]},
+    "squall_archive_failures": {},
+    "squall_retries": {"group": ["worker"]},
+    "squall_ingest_log_waits": {},
 }
 """Labels and some of their values; each grows by one a minute."""
 
@@ -50,12 +53,12 @@ GAUGES: dict[str, tuple[dict[str, list[str]], float]] = {
     "squall_role_up": ({"role": ["ingest", "worker", "trends", "archive", "alerts"]}, 1.0),
     "squall_model_info": ({"version": ["2026-11-01"], "device": ["cpu"]}, 1.0),
     "squall_alerts_pending": ({}, 0.0),
+    "squall_crawl_staleness_seconds": ({"source": ["wire", "gazette"]}, 40.0),
 }
-"""Labels and the value they keep; the two gauges that hold a time hold the sample's own."""
+"""Labels and the value they keep; the gauges of a time hold the sample's own."""
 
 TIMES: dict[str, dict[str, list[str]]] = {
     "squall_trends_event_time_seconds": {},
-    "squall_crawl_last_success_timestamp_seconds": {"source": ["wire", "gazette"]},
 }
 
 HISTOGRAMS: dict[str, tuple[dict[str, list[str]], list[float]]] = {
