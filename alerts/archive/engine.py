@@ -27,12 +27,11 @@ class Refused(ArchiveError):
     """Raised when the database works but cannot hold these values; trying them again would not help."""
 
 
-def make_engine(url: str, home: Path | None = None) -> Engine:
+def make_engine(url: str) -> Engine:
     """The engine for a SQLAlchemy URL. Nothing is connected yet.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
-        home: what a relative FILE is relative to; the current folder when None.
 
     Raises:
         ArchiveError: the URL cannot be read, or is of another database.
@@ -43,7 +42,7 @@ def make_engine(url: str, home: Path | None = None) -> Engine:
         raise ArchiveError("archive: not a URL; expected sqlite:///FILE or postgresql://USER@HOST/DATABASE") from error
     kind = parsed.get_backend_name()
     if kind == "sqlite" and parsed.database:
-        return _sqlite(parsed, (home or Path()) / parsed.database)
+        return _sqlite(parsed, Path(parsed.database))
     if kind == "postgresql":
         return _postgresql(parsed)
     raise ArchiveError(f"archive: expected sqlite:///FILE or postgresql://USER@HOST/DATABASE, got {shown(parsed)}")

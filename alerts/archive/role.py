@@ -78,6 +78,13 @@ class ArchiveMetrics:
         self.records = Gauge(
             "squall_consumer_lag", "Records that a group has not committed yet.", ["group", "topic"], registry=registry
         )
+        self.fenced = Counter(
+            "squall_fenced_total",
+            "Transactions refused because another process took over.",
+            ["group"],
+            registry=registry,
+        )
+        self.fenced.labels(GROUP)
         for outcome in OUTCOMES:
             self.articles.labels(outcome)
         self.dead.labels(GROUP)
@@ -127,6 +134,7 @@ class _Archive:
                     dead = self._save(entries)
                     transaction.publish([Record(DEAD, key, encode(letter)) for key, letter in dead])
             except Fenced:  # another process has these partitions now, and repeats the upserts
+                self._metrics.fenced.labels(GROUP).inc()
                 return False
             for _, letter in dead:
                 self._metrics.dead.labels(GROUP).inc()

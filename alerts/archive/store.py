@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Table, delete, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,7 +29,7 @@ from alerts.archive.rows import (
 )
 from bus.messages import ScoredArticle, SpikeEvent, TrendState, utcnow
 
-__all__ = ["Refused", "Store", "open_store"]
+__all__ = ["Refused", "Store"]
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,6 @@ CHUNK = 1_000
 
 PRUNE_CHUNK = 5_000
 """Articles deleted in one transaction, so that the writers of new ones wait some tens of milliseconds at most."""
-
-
-def open_store(url: str, home: Path | None = None) -> "Store":
-    """The store at a SQLAlchemy URL; see :class:`Store`."""
-    return Store(url, home)
 
 
 class Store:
@@ -55,18 +49,23 @@ class Store:
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
-        home: what a relative FILE is relative to; the current folder when None.
 
     Raises:
         ArchiveError: the URL is none of these; from the methods: the database cannot be opened, read or written
             (Refused when it works but cannot hold the values).
     """
 
-    def __init__(self, url: str, home: Path | None = None) -> None:
-        self._engine = make_engine(url, home)
+    def __init__(self, url: str) -> None:
+        self._engine = make_engine(url)
         self._ready = False
         self._lock = threading.Lock()
         self.read = Reader(self._reading, self._words)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def name(self) -> str:

@@ -39,21 +39,20 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     """A store on each kind of database."""
-    opened = Store(url)
-    yield opened
-    opened.close()
+    with Store(url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def lite(sqlite_url: str) -> Iterator[Store]:
     """A store on SQLite, for what does not depend on the database."""
-    opened = Store(sqlite_url)
-    yield opened
-    opened.close()
+    with Store(sqlite_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
-    with EmbeddedLog(tmp_path / "log.db") as opened:
-        opened.create_topics(news_topics())
-        yield opened
+    opened = EmbeddedLog(tmp_path / "log.db")
+    opened.create_topics(news_topics())
+    yield opened
+    opened.close()
