@@ -211,8 +211,11 @@ class TrendState(Message):
     """Of these, articles older than ``open_hour``: counted here, invisible to the detector."""
     points: list[Point] = []
     """The hours that this record changes, oldest first (for the archive)."""
+    since: int = 0
+    """The hour from which on the series was watched, in hours since 1970. A name that is never in the news has been
+    watched all the same: it begins with the oldest series of its owner, not with its own first article."""
     open_hour: int = 0
-    """The oldest hour that the baseline has not absorbed, in hours since 1970; 0 before the first article."""
+    """The oldest hour that the baseline has not absorbed, in hours since 1970."""
     hours: dict[int, Counts] = {}
     """Relevant articles by hour, from ``open_hour`` on."""
     weights: dict[int, float] = {}

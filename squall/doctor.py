@@ -83,7 +83,7 @@ def _archive(settings: Settings) -> Iterator[Finding]:
     from alerts.archive.store import Store
 
     with Store(settings.archive_url) as store:
-        totals = store.totals()
+        totals = store.read.totals()
     yield Finding("ok", "archive", f"{sum(totals.values())} articles stored")
 
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -163,14 +162,11 @@ def describe(event: SpikeEvent, stories: Sequence[str]) -> str:
 
 
 def _stories(settings: Settings, event: SpikeEvent) -> list[str]:
-    """The newest distinct stories of a spike, once the archive has them."""
+    """The distinct stories of a spike, those with most sources first, as far as the archive has them by now."""
     from alerts.archive.store import Store
-    from alerts.evidence import stories_of
+    from alerts.evidence import gather
+    from alerts.links import Links
 
     with Store(settings.archive_url) as store:
-        deadline = time.monotonic() + STORY_SECONDS
-        stories = stories_of(store, event)
-        while not stories and time.monotonic() < deadline:
-            time.sleep(0.2)
-            stories = stories_of(store, event)
-    return [f"{story.title} ({', '.join(story.sources)})" for story in stories[:5]]
+        evidence = gather(store, event, Links(settings.page_link), patience=STORY_SECONDS)
+    return [f"{story.first.title} ({', '.join(story.sources)})" for story in evidence.stories[:5]]

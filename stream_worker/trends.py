@@ -37,6 +37,8 @@ class Trends(Stage):
         self._events: list[SpikeEvent] = []
         self._clock = 0
         """Newest event time over all owned series, in minutes."""
+        self._since = 0
+        """The hour from which on this owner has watched: the start of every series that it meets later."""
         self._heard = time.monotonic()
         self.lock = threading.Lock()
         """Held while states change, so that a scrape sees whole ones."""
@@ -51,6 +53,7 @@ class Trends(Stage):
                 newest = self._log.latest(TRENDS, number)
                 self._states[number] = {key: decode(entry.value, TrendState) for key, entry in newest.items()}
             self._clock = max((state.minute for state in self.states()), default=0)
+            self._since = min((state.since for state in self.states()), default=0)
             self._heard = time.monotonic()
 
     def handle(self, entries: Sequence[Entry]) -> list[Record]:
@@ -64,6 +67,7 @@ class Trends(Stage):
                 except MessageError as error:
                     records.append(dead_letter(GROUP, entry, error))
                     continue
+                self._since = self._since or tally.minute // 60
                 state = self._state(entry.partition, tally.series)
                 add(state, tally, self._rules)
                 touched.setdefault(tally.series, (state, set()))[1].add(tally.minute // 60)
@@ -108,7 +112,7 @@ class Trends(Stage):
         states = self._states.setdefault(partition, {})
         state = states.get(series)
         if state is None:
-            state = states[series] = TrendState(series=series)
+            state = states[series] = TrendState(series=series, since=self._since)
         return state
 
     def _judge(self, state: TrendState, minute: int) -> bool:

@@ -1,5 +1,6 @@
 """Commands of the ingest room: replaying files and checking sources."""
 
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from threading import Event
+
     from ingest.sources import Source
     from squall.settings import Settings
 
@@ -27,20 +31,12 @@ def replay(
     until: Annotated[str, typer.Option("--to", help="Leave out what was published from this time on.")] = "",
 ) -> None:
     """Publish articles from files, in the order in which they happened."""
-    import logging
-    import signal
-    import threading
-
     from ingest.replay import replay as replayed
     from squall.commands.context import open_log, settings_of
 
     settings = settings_of(context)
     pace, first, last = _speed(speed), _time("--from", since), _time("--to", until)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    logging.getLogger("ingest").setLevel(logging.INFO)
-    with open_log(settings) as log:
+    with open_log(settings) as log, _stopped_by_signals() as stop:
         report = replayed(
             log, files, speed=pace, since=first, until=last, stop=stop, retention_days=settings.retention_days
         )
@@ -75,6 +71,22 @@ def _fetched(sources: "list[Source]", settings: "Settings") -> bool:
         failed += look.result != "ok"
     typer.echo(f"{failed} could not be read" if failed else "all could be read")
     return not failed
+
+
+@contextmanager
+def _stopped_by_signals() -> "Iterator[Event]":
+    """An event that Ctrl-C and SIGTERM set, so that what was read is still published and the summary still printed."""
+    import signal
+    import threading
+
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _speed(text: str) -> float | None:

@@ -59,7 +59,7 @@ def test_a_surge_over_a_quiet_baseline_opens_one_spike_that_says_why() -> None:
     assert events[0].state == "opened"
     assert {event.state for event in events[1:]} <= {"updated"}
     opened = events[0]
-    assert opened.observed > 5 > opened.expected
+    assert opened.observed >= 3 > opened.expected
     assert set(opened.sources) == {"wire", "herald", "ledger"}
     assert len(opened.articles) == sum(opened.sources.values())
     assert "is normal" in opened.reason
