@@ -159,8 +159,8 @@ def _trouble() -> list[Builder[Panel]]:
         lines(
             "Slack failures",
             "short",
-            "Attempts that Slack did not take, by reason; each is tried again.",
-            {"{{reason}}": queries.SLACK_FAILURES},
+            "Attempts that Slack did not take, by reason, and messages that it has refused for good.",
+            {"{{reason}}": queries.SLACK_FAILURES, "refused for good": queries.ALERTS_LOST},
             width=8,
         ),
     ]

@@ -94,6 +94,7 @@ MODEL = "count by (version, device) (squall_model_info)"
 ALERTS_PENDING = "sum(squall_alerts_pending)"
 ALERTS_DELIVERED = "sum by (state) (increase(squall_alerts_delivered_total[$__range]))"
 SLACK_FAILURES = "sum by (reason) (increase(squall_slack_failures_total[$__rate_interval]))"
+ALERTS_LOST = "sum(squall_alerts_dead)"
 
 # Annotations
 

@@ -53,6 +53,7 @@ GAUGES: dict[str, tuple[dict[str, list[str]], float]] = {
     "squall_role_up": ({"role": ["ingest", "worker", "trends", "archive", "alerts"]}, 1.0),
     "squall_model_info": ({"version": ["2026-11-01"], "device": ["cpu"]}, 1.0),
     "squall_alerts_pending": ({}, 0.0),
+    "squall_alerts_dead": ({}, 0.0),
     "squall_crawl_staleness_seconds": ({"source": ["wire", "gazette"]}, 40.0),
 }
 """Labels and the value they keep; the gauges of a time hold the sample's own."""

@@ -10,7 +10,9 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -52,6 +54,33 @@ def test_every_package_is_copied_and_none_is_kept_from_the_engine() -> None:
 
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert kept == sources
+
+
+def test_what_is_copied_exists() -> None:
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE):
+        for source in line.split():
+            assert (ROOT / source).exists(), source
+
+
+def test_the_installed_package_has_every_file_that_the_checkout_has(tmp_path: Path) -> None:
+    if find_spec("setuptools") is None:
+        missing("no setuptools: pip install 'squall[test]' brings it")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    for room in rooms:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, tmp_path)
+    wanted = {
+        str(file.relative_to(tmp_path)) for room in rooms for file in (tmp_path / room).rglob("*") if file.is_file()
+    }
+
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", "wheel"]
+    build = [sys.executable, "-m", "pip", "wheel", ".", *options]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    (wheel,) = (tmp_path / "wheel").glob("squall-*.whl")
+    with ZipFile(wheel) as archive:
+        assert not wanted - set(archive.namelist())
 
 
 def test_the_extras_exist() -> None:
