@@ -31,6 +31,9 @@ CALM: Steps = [(None, "green")]
 HEIGHT = 8
 """Rows of Grafana's grid that a panel takes; the grid has 24 columns."""
 
+LAST = common.ReduceDataOptions().calcs(["lastNotNull"])
+"""Of a series, what a number or a bar shows."""
+
 
 class Panel(Protocol):
     """What the SDK's panel builders have in common; they share no base class."""
@@ -73,7 +76,7 @@ def over_time(expression: str, legend: str, ref: str = "A") -> prometheus.Dataqu
     return prometheus.Dataquery().expr(expression).range().legend_format(legend).ref_id(ref).datasource(PROMETHEUS)
 
 
-def now(expression: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
+def now(expression: str, legend: str = "__auto", ref: str = "A") -> prometheus.Dataquery:
     """A query whose values at the end of the time range count."""
     return prometheus.Dataquery().expr(expression).instant().legend_format(legend).ref_id(ref).datasource(PROMETHEUS)
 
@@ -92,18 +95,17 @@ def _framed(panel: P, title: str, unit: str, description: str, width: int, heigh
 
 
 def number(
-    title: str, unit: str, description: str, expression: str, *, colors: Steps = CALM, names: str = "", width: int = 6
+    title: str, unit: str, description: str, expression: str, *, colors: Steps = CALM, legend: str = "__auto"
 ) -> stat.Panel:
-    """One big number; with ``names``, a legend format, the series' names instead."""
-    text = common_model.BigValueTextMode.NAME if names else common_model.BigValueTextMode.AUTO
+    """One big number for each series of the result; ``legend`` names them where there are several."""
     thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE)
     return (
-        _framed(stat.Panel(), title, unit, description, width, HEIGHT // 2)
-        .with_target(now(expression, names))
+        _framed(stat.Panel(), title, unit, description, 6, HEIGHT // 2)
+        .with_target(now(expression, legend))
         .thresholds(thresholds.steps([model.Threshold(value=value, color=color) for value, color in colors]))
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
         .graph_mode(common_model.BigValueGraphMode.NONE)
-        .text_mode(text)
+        .reduce_options(LAST)
     )
 
 
@@ -152,6 +154,7 @@ def bars(title: str, unit: str, description: str, expression: str, legend: str, 
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.CONTINUOUS_GR_YL_RD))
         .display_mode(common_model.BarGaugeDisplayMode.BASIC)
         .orientation(common_model.VizOrientation.HORIZONTAL)
+        .reduce_options(LAST)
     )
 
 

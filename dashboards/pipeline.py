@@ -1,6 +1,7 @@
 """The pipeline row: whether the figures above can be trusted, and where articles are held up."""
 
 from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.common import BigValueTextMode
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import queries
@@ -24,8 +25,8 @@ def _state() -> list[Builder[Panel]]:
             "string",
             "Version and device of every model that scores now. Two versions for long: a worker did not reload.",
             queries.MODEL,
-            names="{{version}} on {{device}}",
-        ),
+            legend="{{version}} on {{device}}",
+        ).text_mode(BigValueTextMode.NAME),
         number(
             "Age of the newest event",
             "s",
@@ -40,7 +41,13 @@ def _state() -> list[Builder[Panel]]:
             queries.ALERTS_PENDING,
             colors=WAITING,
         ),
-        number("Alerts delivered", "short", "Messages that Slack took in the time range.", queries.ALERTS_DELIVERED),
+        number(
+            "Alerts delivered",
+            "short",
+            "Messages that Slack took in the time range.",
+            queries.ALERTS_DELIVERED,
+            legend="{{state}}",
+        ),
         strip(
             "Processes by role",
             "short",
