@@ -109,7 +109,8 @@ def replay(
     batch = _Batch(Publisher(log, metrics, stop, retention_days), report, shift)
     try:
         for line in heapq.merge(*map(_lines, files), key=lambda line: line.time):
-            if (since and line.time < since) or (until and line.time >= until):
+            outside = (since and line.time < since) or (until and line.time >= until)
+            if outside and isinstance(line.item, NamedItem):
                 report.read += 1
                 report.skipped += 1
                 continue

@@ -179,7 +179,7 @@ def _url(value: Any) -> str:
     if not isinstance(value, str) or any(character.isspace() for character in value):
         raise ValueError(value)
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or (parts.port is not None and parts.port < 1):
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.port == 0:
         raise ValueError(value)
     return value
 
@@ -222,7 +222,7 @@ def _matching(value: Any, pattern: re.Pattern[str]) -> str:
 
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("1 to 60 letters, digits, '.', '_' or '-', starting with a letter or digit", _name),
-    "url": ("an address that starts with http:// or https://", _url),
+    "url": ("an address that starts with http:// or https:// and holds no password", _url),
     "kind": (f"one of {', '.join(KINDS)}", _kind),
     "language": ("a language tag such as en or de-CH", _language),
     "interval": ("a number with a unit, such as 90s, 5m or 1h", _interval),

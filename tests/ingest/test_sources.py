@@ -11,6 +11,8 @@ FIXTURES = Path(__file__).parent / "sources"
 
 NAME = "expected 1 to 60 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
+URL = "expected an address that starts with http:// or https:// and holds no password"
+
 MISTAKES = {
     "empty.yml": ":1: expected 'sources:' with a list of sources, got an empty file",
     "not-yaml.yml": ":3: not YAML: mapping values are not allowed here",
@@ -29,10 +31,11 @@ MISTAKES = {
     "name-taken.yml": ":4: name: 'wire' is taken by the source in line 2; names are unique",
     "name-with-quotes.yml": f":2: name: {NAME}, got 'The \"Wire\"'",
     "name-too-long.yml": f":2: name: {NAME}, got '{'w' * 61}'",
-    "url-scheme.yml": ":3: url: expected an address that starts with http:// or https://, got 'ftp://a.example/feed'",
-    "url-no-host.yml": ":3: url: expected an address that starts with http:// or https://, got 'https:///feed'",
-    "url-port.yml": ":3: url: expected an address that starts with http:// or https://, got 'https://a.example:99999/'",
-    "url-list.yml": ":3: url: expected an address that starts with http:// or https://, got a list",
+    "url-scheme.yml": f":3: url: {URL}, got 'ftp://a.example/feed'",
+    "url-no-host.yml": f":3: url: {URL}, got 'https:///feed'",
+    "url-port.yml": f":3: url: {URL}, got 'https://a.example:99999/'",
+    "url-password.yml": f":3: url: {URL}, got 'https://me:secret@a.example/'",
+    "url-list.yml": f":3: url: {URL}, got a list",
     "kind.yml": ":4: kind: expected one of auto, feed, sitemap, jsonfeed, got 'rss'",
     "language.yml": ":4: language: expected a language tag such as en or de-CH, got 'English'",
     "interval-without-unit.yml": ":4: interval: expected a number with a unit, such as 90s, 5m or 1h, got '300'",
