@@ -130,6 +130,8 @@ class Tally(Message):
     """Minutes since 1970-01-01T00:00Z of the articles' ``published_at``."""
     counts: dict[str, Counts]
     """By source."""
+    scored_at: datetime | None = None
+    """When the batch was scored: how long a tally takes to the trends."""
     negatives: list[Negative] = []
 
 

@@ -7,7 +7,7 @@ from bus.errors import ConfigError
 from bus.log import Log
 
 
-def open_log(address: str, kafka_options: dict[str, Any] | None = None) -> Log:
+def open_log(address: str, kafka_options: dict[str, Any] | None = None, session_seconds: float = 10.0) -> Log:
     """The log at ``sqlite:FILE`` or ``kafka:HOST:PORT[,HOST:PORT...]``.
 
     Raises:
@@ -22,5 +22,5 @@ def open_log(address: str, kafka_options: dict[str, Any] | None = None) -> Log:
     if kind == "kafka" and rest:
         from bus.kafka import KafkaLog
 
-        return KafkaLog(rest.split(","), kafka_options or {})
+        return KafkaLog(rest.split(","), kafka_options or {}, session_seconds)
     raise ConfigError(f"log: expected sqlite:FILE or kafka:HOST:PORT[,HOST:PORT...], got {address!r}")

@@ -23,7 +23,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bus.errors import Fenced, LogError, LogFull, LogUnreachable, SquallError
 from bus.log import Consumer, Entry, Log, Partition, Record
@@ -82,6 +82,17 @@ class StageMetrics:
         self.retries = Counter(
             "squall_retries_total", "Transactions repeated because the log was away.", ["group"], registry=registry
         )
+
+
+def latency(registry: CollectorRegistry) -> Histogram:
+    """The histogram of the time that an article takes between two stages, of which each role fills its own."""
+    return Histogram(
+        "squall_end_to_end_seconds",
+        "Seconds that an article takes between two stages.",
+        ["stage"],
+        buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600),
+        registry=registry,
+    )
 
 
 def dead_letter(stage: str, entry: Entry, error: BaseException) -> Record:

@@ -26,7 +26,9 @@ METRICS_OFFSET = {"ingest": 1, "worker": 2, "trends": 3, "archive": 4}
 class Settings(BaseSettings):
     """The settings of one installation; relative paths are resolved against the folder of ``squall.toml``."""
 
-    model_config = SettingsConfigDict(env_prefix="SQUALL_", extra="forbid", protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix="SQUALL_", env_ignore_empty=True, extra="forbid", protected_namespaces=()
+    )
 
     home: Path = Field(Path(), description="Folder that relative paths start from; the folder of squall.toml.")
 
@@ -36,14 +38,17 @@ class Settings(BaseSettings):
     kafka_options: dict[str, Any] = Field(
         {}, description="Passed to kafka-python as they are: TLS, SASL, client names."
     )
+    kafka_session_seconds: float = Field(
+        10.0,
+        ge=6,
+        description="Silence after which a Kafka consumer's partitions go to others.",
+    )
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of each news topic, when Squall creates it.")
     retention_days: float = Field(7.0, gt=0, description="Days that the log keeps articles, scores and tallies.")
 
     sources: Path = Field(Path("sources.yml"), description="The sources to crawl.")
     watchlist: Path = Field(Path("watchlist.yml"), description="Companies and people to watch.")
-    user_agent: str = Field(
-        "Squall/0.1 (+https://github.com/squall-monitor/squall)", description="What the crawler calls itself."
-    )
+    user_agent: str = Field("Squall/0.1", description="What the crawler calls itself.")
     max_body_mb: float = Field(10.0, gt=0, description="Largest response, decompressed, that the crawler takes, in MB.")
     push_host: str = Field("127.0.0.1", description="Address of the HTTP push endpoint.")
     push_port: int = Field(8081, ge=0, le=65535, description="Port of the HTTP push endpoint.")

@@ -33,7 +33,8 @@ def tally(articles: Iterable[ScoredArticle]) -> list[Tally]:
         for series in series_of(scored):
             found = tallies.get((minute, series))
             if found is None:
-                found = tallies[minute, series] = Tally(series=series, minute=minute, counts={})
+                found = Tally(series=series, minute=minute, counts={}, scored_at=scored.scored_at)
+                tallies[minute, series] = found
             found.counts.setdefault(article.source, Counts()).count(outcome)
             if outcome == "negative":
                 found.negatives.append(Negative(article.id, article.source, scored.signature, article.weight))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,10 +11,11 @@ from prometheus_client.registry import Collector
 
 from bus.errors import MessageError
 from bus.log import Entry, Log, Partition, Record
-from bus.messages import OUTCOMES, SpikeEvent, Tally, TrendState, decode, encode
-from bus.stage import Stage, dead_letter, run_stage
+from bus.messages import OUTCOMES, SpikeEvent, Tally, TrendState, decode, encode, utcnow
+from bus.stage import Stage, dead_letter, latency, run_stage
 from bus.topics import SPIKES, TALLIES, TRENDS
 from stream_worker.series import Rules, add, judge, points, read
+from stream_worker.tallies import ALL
 
 GROUP = "trends"
 
@@ -43,6 +45,8 @@ class Trends(Stage):
         self.lock = threading.Lock()
         """Held while states change, so that a scrape sees whole ones."""
         self._spikes = Counter("squall_spikes_total", "Spike events.", ["kind", "state"], registry=registry)
+        self._latency = latency(registry)
+        self._scored: list[datetime] = []
         registry.register(TrendsCollector(self))
 
     def restore(self, gained: frozenset[Partition], owned: frozenset[Partition]) -> None:
@@ -59,7 +63,7 @@ class Trends(Stage):
     def handle(self, entries: Sequence[Entry]) -> list[Record]:
         records: list[Record] = []
         touched: dict[str, tuple[TrendState, set[int]]] = {}
-        self._events = []
+        self._events, self._scored = [], []
         with self.lock:
             for entry in entries:
                 try:
@@ -72,6 +76,8 @@ class Trends(Stage):
                 add(state, tally, self._rules)
                 touched.setdefault(tally.series, (state, set()))[1].add(tally.minute // 60)
                 self._clock = max(self._clock, tally.minute)
+                if tally.scored_at is not None and tally.series == ALL:
+                    self._scored.append(tally.scored_at)
                 if tally.negatives or state.spike is not None:
                     self._judge(state, state.minute)
             self._heard = time.monotonic()
@@ -83,7 +89,7 @@ class Trends(Stage):
 
     def tick(self) -> list[Record]:
         """Time passes while no tally comes: spikes close by the clock on the wall."""
-        self._events = []
+        self._events, self._scored = [], []
         with self.lock:
             changed = self._judge_open(self.now())
             for state in changed:
@@ -98,6 +104,9 @@ class Trends(Stage):
     def committed(self) -> None:
         for event in self._events:
             self._spikes.labels(event.series.partition(":")[0], event.state).inc()
+        now = utcnow()
+        for scored_at in self._scored:
+            self._latency.labels("scored_to_trend").observe((now - scored_at).total_seconds())
 
     def now(self) -> int:
         """Event time in minutes: that of the newest tally, and from then on as fast as the wall clock."""
@@ -179,7 +188,7 @@ def _count(articles: CounterMetricFamily, late: CounterMetricFamily, state: Tren
         for source, counts in state.totals.items():
             for outcome in OUTCOMES[:4]:
                 articles.add_metric([topic, outcome, source], getattr(counts, outcome))
-    elif kind == "all":
+    elif kind == ALL:
         late.add_metric([], state.late)
         for source, counts in state.totals.items():
             articles.add_metric(["unscored", "unscored", source], counts.unscored)

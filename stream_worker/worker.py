@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from bus.errors import MessageError
 from bus.log import Entry, Log, Record
 from bus.messages import OUTCOMES, Article, ScoredArticle, decode, encode, utcnow
-from bus.stage import Stage, dead_letter, run_stage
+from bus.stage import Stage, dead_letter, latency, run_stage
 from bus.topics import ARTICLES, SCORED, TALLIES
 from model.classifier import Verdict
 from model.language import detect
@@ -46,13 +46,7 @@ class WorkerMetrics:
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
             registry=registry,
         )
-        self.latency = Histogram(
-            "squall_end_to_end_seconds",
-            "Seconds that an article takes between two stages.",
-            ["stage"],
-            buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600),
-            registry=registry,
-        )
+        self.latency = latency(registry)
         self.model = Gauge("squall_model_info", "The model that scores.", ["version", "device"], registry=registry)
 
 
@@ -84,8 +78,8 @@ class Worker(Stage):
         now = utcnow()
         for scored in self._batch:
             self._metrics.scored.labels(scored.outcome).inc()
-            waited = (now - scored.article.fetched_at).total_seconds()
-            self._metrics.latency.labels("fetched_to_scored").observe(waited)
+            waited = now - scored.article.fetched_at
+            self._metrics.latency.labels("fetched_to_scored").observe(waited.total_seconds())
         self._metrics.articles.observe(len(self._batch))
         self._metrics.seconds.observe(time.monotonic() - self._started)
 

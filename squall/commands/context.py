@@ -30,6 +30,6 @@ def open_log(settings: "Settings") -> "Log":
 
     kind, _, rest = settings.log.partition(":")
     address = f"sqlite:{settings.path(Path(rest))}" if kind == "sqlite" else settings.log
-    log = opened(address, settings.kafka_options)
+    log = opened(address, settings.kafka_options, settings.kafka_session_seconds)
     log.create_topics(news_topics(settings.partitions, settings.retention_days))
     return log

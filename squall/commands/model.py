@@ -84,7 +84,11 @@ def finetune(
             out,
             lambda line: print(line, file=sys.stderr, flush=True),
             fp16=fp16,
-            command=f"squall model finetune{f' --config {config.name}' if config else ''}{' --fp16' if fp16 else ''}",
+            command=" ".join(
+                ["squall model finetune --data DATA --out OUT"]
+                + ([f"--config {config.name}"] if config else [])
+                + (["--fp16"] if fp16 else [])
+            ),
         )
     print(f"{out}: version {manifest.version}; README.md in it has the figures")
 

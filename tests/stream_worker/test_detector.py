@@ -11,7 +11,8 @@ from stream_worker.detector import Expectation, baseline, capped_sum, expect, su
 from stream_worker.signature import near, signature
 
 weights = st.floats(0, 10_000)
-sums = st.tuples(st.floats(0, 243), st.floats(0, 50_000)).map(lambda s: (s[0], s[1], s[1] * 2))
+hourly = st.lists(st.floats(0, 500), max_size=60)
+sums = hourly.map(lambda hours: (float(len(hours)), sum(hours), sum(hour * hour for hour in hours)))
 
 
 @pytest.mark.parametrize(("observed", "mean", "variance"), [(5, 1.0, 2.0), (20, 4.0, 9.0), (1, 0.1, 0.2), (40, 30, 45)])
