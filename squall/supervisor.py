@@ -9,6 +9,7 @@ again at the next start. Should the supervisor itself be killed, the kernel send
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -86,6 +87,7 @@ class Supervisor:
             child.started = now
             child.process = subprocess.Popen(
                 [sys.executable, "-m", "squall", *child.arguments],
+                env={"SQUALL_LOG_LEVEL": "WARNING"} | os.environ,  # one terminal for all: what is well is not said
                 # A Ctrl-C of the terminal goes to this process alone, which then ends the roles.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,

@@ -148,7 +148,7 @@ def _narrate(log: Log, settings: Settings, stop: threading.Event) -> None:
         while not stop.wait(LOOK_SECONDS):
             for entry in log.read(SPIKES, 0, position):
                 position = entry.offset + 1
-                print(describe(event := decode(entry.value, SpikeEvent), _stories(settings, event)), flush=True)
+                print(describe(event := decode(entry.value, SpikeEvent), _stories(settings, event, stop)), flush=True)
     except SquallError as error:
         logger.error("the terminal shows no spikes any more: %s", error)
 
@@ -161,12 +161,12 @@ def describe(event: SpikeEvent, stories: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _stories(settings: Settings, event: SpikeEvent) -> list[str]:
+def _stories(settings: Settings, event: SpikeEvent, stop: threading.Event) -> list[str]:
     """The distinct stories of a spike, those with most sources first, as far as the archive has them by now."""
     from alerts.archive.store import Store
     from alerts.evidence import gather
     from alerts.links import Links
 
     with Store(settings.archive_url) as store:
-        evidence = gather(store, event, Links(settings.page_link), patience=STORY_SECONDS)
+        evidence = gather(store, event, Links(settings.page_link), patience=STORY_SECONDS, stop=stop)
     return [f"{story.first.title} ({', '.join(story.sources)})" for story in evidence.stories[:5]]
