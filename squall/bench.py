@@ -120,7 +120,7 @@ def _throughput(settings: Settings, file: Path, articles: int) -> float:
     """Articles a second from the first line replayed to the last tally in the trends, roles as processes."""
     with tempfile.TemporaryDirectory(dir=".") as folder, EmbeddedLog(Path(folder) / "log.db") as log:
         log.create_topics(news_topics())
-        options = {"home": str(Path(folder).absolute()), "log": "sqlite:log.db", "metrics_port": "0"}
+        options: dict[str, object] = {"home": str(Path(folder).absolute()), "log": "sqlite:log.db", "metrics_port": "0"}
         options |= {"model": str(settings.path(settings.model).absolute()), "model_threads": settings.model_threads}
         arguments = [f"--set={name}={value}" for name, value in options.items()]
         roles = [start_role(arguments, name) for name in ("worker", "trends")]

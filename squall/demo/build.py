@@ -45,7 +45,9 @@ BUSY = (6, 6, 6, 6, 6, 6, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 7, 7, 6, 6, 6, 6)
 
 def headlines(file: Path) -> tuple[list[str], list[str]]:
     """The negative and the other headlines of SEntFiN, shuffled, each once, without the surge's subject."""
-    negative, others, seen = [], [], set()
+    negative: list[str] = []
+    others: list[str] = []
+    seen: set[str] = set()
     with file.open(encoding="utf-8", newline="") as rows:
         for row in csv.DictReader(rows):
             title = " ".join(row["Title"].split())
