@@ -27,6 +27,9 @@ MAX_ITEMS = 10_000
 """Items of one feed. Google News allows 1,000 in a sitemap, EDGAR's busiest feeds hold 100; more only serve to exhaust
 memory, since an empty item costs 6 bytes to send and 1 kB to hold."""
 
+MAX_TAGS = 500_000
+"""Tags of one feed: 50 for each of the most items, and 4 seconds of feedparser's time."""
+
 MAX_FEED = 10 * 1024 * 1024
 """Bytes of a decompressed feed, for those that come as .xml.gz files; the crawler has a limit of its own before."""
 
@@ -100,6 +103,9 @@ def _check_xml(text: str, url: str) -> None:
     items = sum(1 for _ in _ITEM_TAG.finditer(text))
     if items > MAX_ITEMS:
         raise Refused("too_many_items", f"{url}: {items} items, more than {MAX_ITEMS}")
+    tags = text.count("<")
+    if tags > MAX_TAGS:
+        raise Refused("too_many_items", f"{url}: {tags} tags, more than {MAX_TAGS}")
 
 
 def _feed(text: str, url: str) -> list[RawItem]:

@@ -71,13 +71,7 @@ class Publisher:
         self._days = days
         self._seen: Seen | None = None
         self._lock = threading.Lock()
-        self._waiting = 0
         self._refusals = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether somebody waits for the log: the moment to fetch no more."""
-        return self._waiting > 0
 
     def publish(self, made: Sequence[Made], label: str, wait: bool = True) -> Published:
         """Publish the new ones among these articles, in order.
@@ -167,12 +161,6 @@ class Publisher:
                     raise
                 self._metrics.waits.inc()
                 _log.warning("the log takes nothing (%s); trying again in %g s", error, pause)
-            with self._lock:
-                self._waiting += 1
-            try:
-                if self._stop.wait(pause):
-                    raise Stopped
-            finally:
-                with self._lock:
-                    self._waiting -= 1
+            if self._stop.wait(pause):
+                raise Stopped
             pause = min(2 * pause, LONGEST_WAIT)

@@ -8,7 +8,7 @@ REASONS = {
     "redirects": "more than 10 redirects",
     "scheme": "a redirect to something other than http or https",
     "entities": "the XML declares entities (a decompression bomb of a few lines)",
-    "too_many_items": "the feed has more items than any news feed",
+    "too_many_items": "the feed has more items or tags than any news feed",
     "not_a_feed": "the response is no RSS, Atom, RDF, JSON Feed or news sitemap",
     "title": "an item's title is empty or longer than 2,000 characters",
     "record": "a record that was pushed or replayed is not JSON, not CSV, or lacks a field",

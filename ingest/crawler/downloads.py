@@ -24,6 +24,33 @@ ROBOTS_SECONDS = 86_400.0
 """Age at which robots.txt is read again: RFC 9309 section 2.4 allows a day; Scrapy alone would keep it for ever."""
 
 
+PERMIT = "squall_permit"
+"""The key of a request's meta that holds its :class:`Permit`; requests for robots.txt have none."""
+
+
+class Permit:
+    """The right to hold a response in memory, taken when its transfer starts and kept until it is published.
+
+    Not when the request is made: one that waits for its host's throttle must not keep other hosts' from going.
+    """
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._held = False
+
+    async def take(self) -> None:
+        """Wait for a free permit; nothing when this one is held already, as after a redirect."""
+        if not self._held:
+            await self._free.acquire()
+            self._held = True
+
+    def give_back(self) -> None:
+        """Let go of it."""
+        if self._held:
+            self._held = False
+            self._free.release()
+
+
 class RefusedDownload(Refused, IgnoreRequest):
     """Raised when a download is turned away; as an IgnoreRequest it is not retried."""
 
@@ -38,9 +65,6 @@ class GuardedDownloadHandler(HTTP11DownloadHandler):
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
         self._allow_private = crawler.settings.getbool(ALLOW_PRIVATE)
-        # Counted here and not by Scrapy's scheduler, which the spider does without: a request that waits for its
-        # host's throttle must not keep those of other hosts from going.
-        self._free = asyncio.Semaphore(crawler.settings.getint("CONCURRENT_REQUESTS"))
         # Every request makes a connection of its own, so that every request is checked. Between two looks a pooled one
         # would have died anyway, and Twisted takes those of HTTP/1.0 servers for alive.
         self._pool.persistent = False
@@ -50,8 +74,9 @@ class GuardedDownloadHandler(HTTP11DownloadHandler):
         mine = Guard(self._allow_private)
         token = guard.set(mine)
         try:
-            async with self._free:
-                return await super().download_request(request)
+            if permit := request.meta.get(PERMIT):
+                await permit.take()
+            return await super().download_request(request)
         except DownloadCancelledError as error:
             raise RefusedDownload("too_large", f"{request.url}: the response is too large") from error
         except CannotResolveHostError as error:

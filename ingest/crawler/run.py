@@ -38,7 +38,6 @@ def scrapy_settings(user_agent: str, max_body: int, allow_private: bool) -> dict
         "ROBOTSTXT_USER_AGENT": user_agent.split("/")[0].strip() or user_agent,
         "AUTOTHROTTLE_ENABLED": not allow_private,  # one's own servers decide for themselves
         "AUTOTHROTTLE_START_DELAY": 1.0,
-        "CONCURRENT_REQUESTS": 16,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 2,
         "DOWNLOAD_TIMEOUT": TIMEOUT,
         "DOWNLOAD_MAXSIZE": max_body,
@@ -68,10 +67,8 @@ def scrapy_settings(user_agent: str, max_body: int, allow_private: bool) -> dict
         "HTTPPROXY_ENABLED": False,  # behind a proxy no address could be checked
         "METAREFRESH_ENABLED": False,
         "REFERER_ENABLED": False,
-        "TELNETCONSOLE_ENABLED": False,
-        "REMOTE_CONTROL_ENABLED": False,
-        "MEMUSAGE_ENABLED": False,
-        "LOGSTATS_INTERVAL": 0,
+        # Not even imported: consoles and exporters bring 20 MB of aiohttp, conch and others.
+        "EXTENSIONS_BASE": {"scrapy.extensions.throttle.AutoThrottle": 0},
         "STATS_CLASS": "scrapy.statscollectors.DummyStatsCollector",
         "STATS_DUMP": False,
         downloads.ALLOW_PRIVATE: allow_private,

@@ -5,6 +5,8 @@ import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -22,7 +24,7 @@ from bus.errors import LogError
 from bus.messages import utcnow
 from ingest.articles import MAX_BODY, Made, make_article
 from ingest.crawler.bodies import body_text
-from ingest.crawler.downloads import RobotsForbidden
+from ingest.crawler.downloads import PERMIT, Permit, RobotsForbidden
 from ingest.crawler.pacing import next_look, retry_after_seconds
 from ingest.feeds import Feed, read_feed
 from ingest.metrics import IngestMetrics
@@ -37,8 +39,12 @@ MAX_SITEMAPS = 5
 MAX_PAGES = 30
 """Article pages fetched in one look, so that a feed's first does not ask for all of them. The rest go without body."""
 
-GATE = 0.5
-"""Seconds between two looks at whether the log takes articles again."""
+HELD = 16
+"""Responses in transfer or in memory at a time, over all sources: with the largest allowed, 160 MB."""
+
+READERS = 1
+"""Threads that read feeds. What a parser builds is 20 times the size of the feed, and parsers hold the interpreter's
+lock anyway: a second thread costs 30 MB and gains nothing."""
 
 _FAILURES = ("refused", "robots", "http_error", "timeout", "unreachable", "error")
 
@@ -48,8 +54,6 @@ _log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Where articles go: :class:`ingest.publisher.Publisher`, or something that only counts."""
 
-    @property
-    def waiting(self) -> bool: ...
     def publish(self, made: Sequence[Made], label: str) -> Published: ...
     def new(self, made: Sequence[Made]) -> list[Made]: ...
 
@@ -106,6 +110,8 @@ class NewsSpider(Spider):
         self._once = once
         self._report = report
         self._known: dict[str, Known] = {}
+        self._free = asyncio.Semaphore(HELD)
+        self._readers = ThreadPoolExecutor(READERS, "feeds")
 
     async def start(self) -> AsyncIterator[Any]:
         """Watch all sources until the crawler is stopped; yields nothing, since each source fetches for itself."""
@@ -115,6 +121,8 @@ class NewsSpider(Spider):
                     group.create_task(self._watch(source))
         except* Exception as group_error:
             self.failure = group_error.exceptions[0]
+        finally:
+            self._readers.shutdown(wait=False, cancel_futures=True)
         return
         yield
 
@@ -144,8 +152,9 @@ class NewsSpider(Spider):
 
     async def _look(self, source: Source) -> Look:
         """One look. Raises Stopped and LogError; everything that a source can do wrong is in the answer."""
+        permit = Permit(self._free)
         try:
-            return await self._read(source)
+            return await self._read(source, permit)
         except Refused as error:
             self._metrics.refused.labels(error.reason).inc()
             return Look("refused", str(error))
@@ -166,10 +175,12 @@ class NewsSpider(Spider):
         except Exception as error:
             _log.exception("source %s", source.name)
             return Look("error", f"{source.url}: {error!r}")
+        finally:
+            permit.give_back()
 
-    async def _read(self, source: Source) -> Look:
+    async def _read(self, source: Source, permit: Permit) -> Look:
         known = self._known.get(source.name, UNKNOWN)
-        response = await self._fetch(source.url, known)
+        response = await self._fetch(source.url, permit, known)
         if response.status == 304:
             return Look("unchanged")
         if not 200 <= response.status < 300:
@@ -178,24 +189,29 @@ class NewsSpider(Spider):
         digest = hashlib.blake2b(response.body, digest_size=16).digest()
         if digest == known.digest:
             return Look("unchanged")
-        feed = await _feed_of(response, source)
+        feed = await self._feed_of(response, source)
         for address in feed.sitemaps[:MAX_SITEMAPS]:
-            child = await self._fetch(address)
+            child = await self._fetch(address, permit)
             if child.status == 200:
-                feed.items.extend((await _feed_of(child, source)).items)
-        made = await asyncio.to_thread(self._articles, feed, source)
-        published = await self._publish(made, source)
+                feed.items.extend((await self._feed_of(child, source)).items)
+        made = self._articles(feed, source)
+        published = await self._publish(made, source, permit)
         if not feed.sitemaps:
             # Only now: had we stopped before publishing, the next look must see the whole response again.
             self._known[source.name] = Known(_header(response, "ETag"), _header(response, "Last-Modified"), digest)
         return Look("ok", items=len(made), published=published)
 
-    async def _fetch(self, url: str, known: Known = UNKNOWN) -> Response:
+    async def _fetch(self, url: str, permit: Permit, known: Known = UNKNOWN) -> Response:
         headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
-        request = Request(url, headers={name: value for name, value in headers.items() if value}, dont_filter=True)
-        while self._sink.waiting:  # what is fetched now would only pile up in memory
-            await asyncio.sleep(GATE)
+        stated = {name: value for name, value in headers.items() if value}
+        request = Request(url, headers=stated, meta={PERMIT: permit}, dont_filter=True)
         return await self.crawler.engine.download_async(request)
+
+    async def _feed_of(self, response: Response, source: Source) -> Feed:
+        """Read a response, in a thread: 10 MB of XML take seconds, during which other sources go on."""
+        content_type = _header(response, "Content-Type").decode("latin-1")
+        read = partial(read_feed, response.body, response.url, content_type, source.kind)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
     def _articles(self, feed: Feed, source: Source) -> list[Made]:
         now = utcnow()
@@ -212,22 +228,23 @@ class NewsSpider(Spider):
                 made.append(article)
         return made
 
-    async def _publish(self, made: list[Made], source: Source) -> int:
+    async def _publish(self, made: list[Made], source: Source, permit: Permit) -> int:
         published = 0
         if source.body:
             pages = [each for each in self._sink.new(made) if each.article.url][:MAX_PAGES]
             for each in pages:
-                body = await self._body(each.article.url)
+                permit.give_back()  # pages wait for their hosts' throttle, and meanwhile other sources may go
+                body = await self._body(each.article.url, permit)
                 full = each._replace(article=msgspec.structs.replace(each.article, body=body))
                 published += (await asyncio.to_thread(self._sink.publish, [full], source.name)).published
             done = {each.article.id for each in pages}
             made = [each for each in made if each.article.id not in done]
         return published + (await asyncio.to_thread(self._sink.publish, made, source.name)).published
 
-    async def _body(self, url: str) -> str:
+    async def _body(self, url: str, permit: Permit) -> str:
         """The text of an article's page; empty when the page cannot be had: its headline is news all the same."""
         try:
-            response = await self._fetch(url)
+            response = await self._fetch(url, permit)
         except Refused as error:
             self._metrics.refused.labels(error.reason).inc()
             return ""
@@ -237,12 +254,6 @@ class NewsSpider(Spider):
         if response.status != 200 or not isinstance(response, TextResponse):
             return ""
         return clean_text(await asyncio.to_thread(body_text, response.text, url), MAX_BODY)
-
-
-async def _feed_of(response: Response, source: Source) -> Feed:
-    """Read a response, in a thread: 10 MB of XML take seconds, during which other sources go on."""
-    content_type = _header(response, "Content-Type").decode("latin-1")
-    return await asyncio.to_thread(read_feed, response.body, response.url, content_type, source.kind)
 
 
 def _header(response: Response, name: str) -> bytes:

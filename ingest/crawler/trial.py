@@ -16,8 +16,6 @@ from ingest.sources import Source
 class _Nowhere:
     """Takes articles and keeps none; to it nothing is new, so that no article pages are fetched."""
 
-    waiting = False
-
     def publish(self, made: Sequence[Made], label: str) -> Published:
         return Published([True] * len(made))
 

@@ -33,12 +33,14 @@ import psutil  # noqa: E402
 from prometheus_client import CollectorRegistry  # noqa: E402
 
 from bus.embedded import EmbeddedLog  # noqa: E402
+from bus.errors import LogFull  # noqa: E402
 from bus.topics import news_topics  # noqa: E402
 from ingest.crawler import addresses  # noqa: E402
 from ingest.crawler.run import crawl  # noqa: E402
 from ingest.metrics import IngestMetrics  # noqa: E402
 from ingest.publisher import Publisher  # noqa: E402
 from ingest.sources import Source  # noqa: E402
+from tests.ingest.test_publisher import Failing  # noqa: E402
 
 judged: Callable[[str], bool] = addresses.is_public
 addresses.is_public = lambda address: address in task["public"] or judged(address)
@@ -63,7 +65,11 @@ looks: list[Any] = []
 stopped: list[float] = []
 with EmbeddedLog(Path(task["log"])) as log:
     log.create_topics(news_topics())
-    publisher = (Crashing if task["crash"] else Publisher)(log, metrics, stop)
+    publisher = (Crashing if task["crash"] else Publisher)(
+        Failing(log, [LogFull("disk full")] * task["full"]),  # type: ignore[arg-type]
+        metrics,
+        stop,
+    )
     if task["seconds"]:
         threading.Timer(task["seconds"], end).start()
     crawl(

@@ -40,6 +40,7 @@ def run_crawl(
     *,
     seconds: float = 0.0,
     crash: bool = False,
+    full: int = 0,
     max_body: int = 1 << 20,
     names: dict[str, list[str]] | None = None,
 ) -> Crawl:
@@ -50,6 +51,7 @@ def run_crawl(
         sources: the fields of each ingest.sources.Source.
         seconds: when to stop; 0 looks at each source once.
         crash: die at the first publish.
+        full: how many publishes fail, as on a full disk, before one succeeds.
         max_body: largest response, in bytes.
         names: what names resolve to, one address after the other.
     """
@@ -58,6 +60,7 @@ def run_crawl(
         "sources": sources,
         "seconds": seconds,
         "crash": crash,
+        "full": full,
         "max_body": max_body,
         "names": names or {},
         "public": [PUBLIC],

@@ -340,3 +340,21 @@ def test_what_was_fetched_but_not_published_before_a_crash_is_published_after_it
     assert again.of("etag")[0].published == 1
     assert run_crawl(tmp_path / "log.db", sources).of("etag")[0].published == 0
     site.close()
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
+    site = Website()
+    site.pages["/rss"] = answer(RSS)
+    crawl = run_crawl(tmp_path / "log.db", [source("rss", f"{site.url}/rss")], full=2)
+    assert crawl.of("rss")[0].published == 2
+    assert crawl.samples["squall_ingest_log_waits_total{}"] == 2
+    site.close()
+
+
+def test_a_crawler_that_waits_for_a_full_disk_can_be_stopped(tmp_path: Path) -> None:
+    site = Website()
+    site.pages["/rss"] = answer(RSS)
+    crawl = run_crawl(tmp_path / "log.db", [source("rss", f"{site.url}/rss", interval=0.5)], seconds=1.5, full=1_000)
+    assert crawl.stop_seconds < 5
+    assert len(site.requests("/rss")) == 1
+    site.close()

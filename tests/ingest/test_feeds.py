@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bus.messages import utcnow
 from ingest.articles import make_article
-from ingest.feeds import MAX_ITEMS, read_feed
+from ingest.feeds import MAX_ITEMS, MAX_TAGS, read_feed
 from ingest.refusals import Refused
 from tests.ingest.conftest import FEEDS
 
@@ -147,6 +147,12 @@ REFUSED = {
         "auto",
         "too_many_items",
         f"{MAX_ITEMS + 1} items",
+    ),
+    "more tags than news has": (
+        b"<rss version='2.0'><channel>" + b"<a>" * MAX_TAGS,
+        "auto",
+        "too_many_items",
+        f"{MAX_TAGS + 2} tags",
     ),
     "more JSON items than news has": (
         json.dumps({"version": "https://jsonfeed.org/version/1", "items": [{}] * (MAX_ITEMS + 1)}).encode(),
