@@ -127,6 +127,9 @@ class Consumer(ABC):
 class Log(ABC):
     """A log that topics live on. Safe to share between the threads of a process, except for its consumers."""
 
+    commit_markers = 0
+    """Offsets that one publish takes in each partition it touches, beside its records."""
+
     @abstractmethod
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """Create the topics that do not exist yet; the others stay as they are."""

@@ -5,6 +5,7 @@ twice, and several ingest processes agree, down to the milliseconds between one'
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -111,8 +112,9 @@ class Seen:
         it would double the work of a replay. Otherwise the next look reads them like everybody else's. Raises LogError.
         """
         grown = list(self._positions)
-        for key in keys:
-            grown[partition_of(key, len(grown))] += 1
+        written = Counter(partition_of(key, len(grown)) for key in keys)
+        for number, records in written.items():
+            grown[number] += records + self._log.commit_markers
         if self._log.ends(ARTICLES) == grown:
             self._positions = grown
             self._ids.add(map(number_of, keys), now)

@@ -118,6 +118,8 @@ def _pipeline(settings: Settings, texts: Path, repeats: int) -> Iterator[str]:
 
 def _throughput(settings: Settings, file: Path, articles: int) -> float:
     """Articles a second from the first line replayed to the last tally in the trends, roles as processes."""
+    from ingest.replay import replay
+
     with tempfile.TemporaryDirectory(dir=".") as folder, EmbeddedLog(Path(folder) / "log.db") as log:
         log.create_topics(news_topics())
         options: dict[str, object] = {"home": str(Path(folder).absolute()), "log": "sqlite:log.db", "metrics_port": "0"}
@@ -127,8 +129,7 @@ def _throughput(settings: Settings, file: Path, articles: int) -> float:
         try:
             wait_for(lambda: _joined(log), READY_SECONDS, "worker and trends to join")
             started = time.perf_counter()
-            replay = start_role(arguments, "replay", str(file.absolute()))
-            replay.wait()
+            replay(log, [file])
             wait_for(lambda: _drained(log, articles), 600.0, "the backlog to be done")
             return articles / (time.perf_counter() - started)
         finally:

@@ -23,6 +23,9 @@ SESSION_SECONDS = 10.0
 POLL_SECONDS = 300.0
 """After so long between two polls a member that still sends heartbeats counts as stuck; bounds a batch's time."""
 
+COORDINATOR_SECONDS = 15.0
+"""How long a group's coordinator may take to come up on a new broker."""
+
 
 class KafkaLog(Log):
     """A log on Kafka brokers.
@@ -36,6 +39,8 @@ class KafkaLog(Log):
     Raises:
         LogUnreachable: no broker answers.
     """
+
+    commit_markers = 1
 
     def __init__(
         self,
@@ -158,9 +163,21 @@ class KafkaLog(Log):
     def lag(self, group: str, topic: str) -> int:
         ends = self.ends(topic)
         with self._lock, translated(self._servers, f"offsets of group {group!r}"):
-            committed = self._admin.list_group_offsets({group: None}).get(group, {})
+            committed = self._committed(group)
         done = sum(offset.offset for partition, offset in committed.items() if partition.topic == topic)
         return int(sum(ends) - done)
+
+    def _committed(self, group: str) -> dict[TopicPartition, Any]:
+        """A group's offsets. A new broker creates the topic that holds them at the first question, and says so."""
+        deadline = time.monotonic() + COORDINATOR_SECONDS
+        while True:
+            try:
+                found: dict[TopicPartition, Any] = self._admin.list_group_offsets({group: None}).get(group, {})
+                return found
+            except (kafka_errors.CoordinatorNotAvailableError, kafka_errors.CoordinatorLoadInProgressError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def close(self) -> None:
         self._producer.close()
