@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from alerts.archive.reader import ArchivedArticle
+from alerts.text import plural
 
 NEAR_BITS = 12
 """Signatures that differ in so few of 64 bits are of one headline, give or take a word; unrelated ones differ in 32,
@@ -62,7 +63,7 @@ def group(articles: Iterable[ArchivedArticle]) -> list[Story]:
 def summary(stories: Sequence[Story]) -> str:
     """How many stories from how many articles, for people."""
     articles = sum(len(story.articles) for story in stories)
-    return f"{len(stories)} distinct {'story' if len(stories) == 1 else 'stories'} in {articles} articles"
+    return f"{plural(len(stories), 'distinct story')} in {plural(articles, 'article')}"
 
 
 def _near(one: int, other: int) -> bool:
