@@ -8,6 +8,7 @@
 
 import hashlib
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 ONNX = {"cpu": "model.int8.onnx", "cuda": "model.fp16.onnx"}
 """The model file of each device."""
+_RESTORE = "restore it from the bundle's origin"
+_VERSION = re.compile(r"(\d{4}-\d\d-\d\d)-[0-9a-f]{8}")
 
 
 class DataFile(Struct, frozen=True):
@@ -48,7 +51,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     version: str
-    """``<date>-<8 hexadecimal digits>``: the digits are derived from files, labels and temperatures."""
+    """``<date>-<8 hexadecimal digits>``: the digits are derived from all that decides a score."""
     languages: list[str]
     """Two-letter codes of the languages that the model reads."""
     labels: dict[str, list[str]]
@@ -74,9 +77,11 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def version_of(day: date, files: dict[str, str], labels: dict[str, list[str]], temperatures: dict[str, float]) -> str:
+def version_of(
+    day: date, files: dict[str, str], labels: dict[str, list[str]], temperatures: dict[str, float], max_tokens: int
+) -> str:
     """The version of a bundle: its day, and a fingerprint of everything that decides a score."""
-    content = json.dumps([files, labels, temperatures], sort_keys=True).encode()
+    content = json.dumps([files, labels, temperatures, max_tokens], sort_keys=True).encode()
     return f"{day.isoformat()}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
@@ -99,7 +104,7 @@ def load_manifest(folder: Path) -> Manifest:
             raise BundleError(f"{file}: schema {schema}, but this program reads schema {SCHEMA}: upgrade Squall")
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file}: not a manifest: {error}; restore it from the bundle's origin") from error
+        raise BundleError(f"{file}: not a manifest: {error}; {_RESTORE}") from error
 
 
 class _Schema(Struct):
@@ -114,23 +119,32 @@ def verify(folder: Path) -> Manifest:
     """
     manifest = load_manifest(folder)
     for name, expected in manifest.files.items():
-        file = folder / name
-        if not file.is_file():
-            raise BundleError(f"{file}: no such file, but {MANIFEST} lists it; restore it from the bundle's origin")
-        found = sha256_of(file)
-        if found != expected:
-            raise BundleError(
-                f"{file}: sha256 is {found}, expected {expected}; the file is damaged or was replaced: "
-                "restore it from the bundle's origin"
-            )
-    day = date.fromisoformat(manifest.version[:10])
-    version = version_of(day, manifest.files, manifest.labels, manifest.temperatures)
+        _verify_file(folder, name, expected)
+    where = folder / MANIFEST
+    stated = _VERSION.fullmatch(manifest.version)
+    if stated is None:
+        raise BundleError(f"{where}: version {manifest.version!r}, expected a day and 8 hexadecimal digits; {_RESTORE}")
+    version = version_of(
+        date.fromisoformat(stated[1]), manifest.files, manifest.labels, manifest.temperatures, manifest.max_tokens
+    )
     if version != manifest.version:
         raise BundleError(
-            f"{folder / MANIFEST}: its content is that of version {version}, but it says {manifest.version}; "
-            "restore it from the bundle's origin"
+            f"{where}: its content is that of version {version}, but it says {manifest.version}; {_RESTORE}"
         )
     return manifest
+
+
+def _verify_file(folder: Path, name: str, expected: str) -> None:
+    if Path(name).name != name:
+        raise BundleError(f"{folder / MANIFEST}: file name {name!r}, expected one inside the bundle; {_RESTORE}")
+    file = folder / name
+    if not file.is_file():
+        raise BundleError(f"{file}: no such file, but {MANIFEST} lists it; {_RESTORE}")
+    found = sha256_of(file)
+    if found != expected:
+        raise BundleError(
+            f"{file}: sha256 is {found}, expected {expected}; the file is damaged or was replaced: {_RESTORE}"
+        )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

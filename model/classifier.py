@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,12 +20,16 @@ from model.labels import HEADS
 
 Floats = NDArray[np.float32]
 
-TOKEN_BUDGET = 4_096
-"""Tokens of a batch, padding included: about 90 articles. More gains nothing on a CPU and costs memory."""
+TOKEN_BUDGET = {"cpu": 256, "cuda": 16_384}
+"""Tokens of a batch, padding included. On a CPU each core works on a batch of its own, whose activations stay in the
+core's cache: a third quicker than all cores on one larger batch, and no core waits for another. 16,384 is what
+text-embeddings-inference takes for a GPU."""
 CHARACTERS_PER_TOKEN = 32
 """Texts are cut to this many characters per token before they are tokenized; English has about 5."""
 DECIMALS = 4
 """Of the probabilities: more is noise in an int8 model, and a third of a scored article's bytes."""
+CPU_UNFUSED = ["SkipLayerNormFusion", "BiasGeluFusion"]
+"""What ONNX Runtime must not fuse again on a CPU (:func:`model.training.export.unfuse_for_cpu` says why)."""
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -50,13 +55,22 @@ class Scores(NamedTuple):
 class Classifier:
     """A bundle, loaded and ready; use one from one thread."""
 
-    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        session: onnxruntime.InferenceSession,
+        tokenizer: Tokenizer,
+        budget: int = TOKEN_BUDGET["cpu"],
+        threads: int = 1,
+    ) -> None:
         self.manifest = manifest
         self.version = manifest.version
         self.languages = frozenset(manifest.languages)
         self.topics = tuple(manifest.labels["topic"])
         self._session = session
         self._tokenizer = tokenizer
+        self._budget = budget
+        self._pool = ThreadPoolExecutor(threads, "classifier")
         self._outputs = [*HEADS, "embedding"]
 
     @classmethod
@@ -65,7 +79,7 @@ class Classifier:
 
         Args:
             device: "cpu", or "cuda" for the GPU.
-            threads: of one batch on the CPU; 0 takes all cores that this process may use.
+            threads: batches at a time on the CPU; 0 takes all cores that this process may use.
 
         Raises:
             BundleError: the bundle is missing, damaged or made for another device; the GPU cannot be used.
@@ -78,11 +92,12 @@ class Classifier:
             raise BundleError(
                 f"{folder}: holds no {model}, which device {device} needs; 'squall model finetune --fp16' writes both"
             )
-        session = _session(folder / model, device, threads or usable_cores())
+        session = _session(folder / model, device)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         tokenizer.no_padding()
         tokenizer.enable_truncation(manifest.max_tokens)
-        return cls(manifest, session, tokenizer)
+        parallel = (threads or usable_cores()) if device == "cpu" else 1
+        return cls(manifest, session, tokenizer, TOKEN_BUDGET[device], parallel)
 
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         """The verdict on each text, in their order; texts come from :func:`model.text.article_text`."""
@@ -100,8 +115,8 @@ class Classifier:
         longest = self.manifest.max_tokens * CHARACTERS_PER_TOKEN
         encoded = self._tokenizer.encode_batch_fast([_encodable(text[:longest]) for text in texts])
         ids = [encoding.ids for encoding in encoded]
-        groups = by_token_budget([len(row) for row in ids], TOKEN_BUDGET)
-        results = [self._run([ids[index] for index in group]) for group in groups]
+        groups = by_token_budget([len(row) for row in ids], self._budget)
+        results = self._pool.map(lambda group: self._run([ids[index] for index in group]), groups)
         order = np.argsort([index for group in groups for index in group])
         *logits, embedding = [np.concatenate(parts)[order] for parts in zip(*results, strict=True)]
         return Scores(dict(zip(HEADS, logits, strict=True)), embedding)
@@ -127,25 +142,29 @@ def usable_cores() -> int:
         return cores
 
 
-def _session(file: Path, device: str, threads: int) -> onnxruntime.InferenceSession:
+def _session(file: Path, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1  # a batch is one thread's work
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # one pattern would be kept for every shape of batch
     options.log_severity_level = 3
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=[PROVIDERS[device]])
-    except Exception as error:  # onnxruntime raises its own types, not one of them public
-        raise BundleError(f"{file}: onnxruntime cannot load it on {device}: {_first_line(error)}") from error
-    if session.get_providers()[0] != PROVIDERS[device]:
-        available = ", ".join(onnxruntime.get_available_providers())
-        raise BundleError(
-            f"{file}: device {device} was asked for, but onnxruntime offers {available}; install squall[gpu] in place "
-            'of squall[cpu] and check the driver with nvidia-smi, or set model_device = "cpu"'
-        )
-    return session
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[device] in available:
+        unfused = CPU_UNFUSED if device == "cpu" else None
+        try:
+            session = onnxruntime.InferenceSession(
+                str(file), options, providers=[PROVIDERS[device]], disabled_optimizers=unfused
+            )
+        except Exception as error:  # onnxruntime raises its own types, not one of them public
+            raise BundleError(f"{file}: onnxruntime cannot load it on {device}: {_first_line(error)}") from error
+        if session.get_providers()[0] == PROVIDERS[device]:
+            return session
+    raise BundleError(
+        f"{file}: device {device} was asked for, but onnxruntime offers {', '.join(available)}; install squall[gpu] in "
+        'place of squall[cpu] and check the driver with nvidia-smi, or set model_device = "cpu"'
+    )
 
 
 def _first_line(error: Exception) -> str:

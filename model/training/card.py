@@ -90,7 +90,7 @@ def card(manifest: Manifest) -> str:
         figures=table(metrics["int8"]),
         fp32=table(metrics["fp32"]),
         relevant="\n" + "\n".join(share) + "\n" if share else "",
-        command=metrics["command"] or "squall model finetune",
+        command=metrics["command"],
         minutes=metrics["training_seconds"] / 60,
         recipe=", ".join(f"{name} {_shown(value)}" for name, value in manifest.recipe.items() if value != ""),
     )

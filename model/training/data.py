@@ -114,7 +114,7 @@ def _labelled_news(name: str, labels: str, pattern: str) -> Callable[[Path], Loa
 
 def load_sentfin(root: Path) -> Loaded:
     """SEntFiN 1.0: headlines whose entities all have one sentiment; that sentiment is the headline's."""
-    source = "SEntFiN 1.0 (Sinha et al. 2022), https://github.com/pyRis/SEntFiN"
+    source = "SEntFiN 1.0, https://doi.org/10.1002/asi.24634"
     file = _existing(root / "sentfin" / "SEntFiN_dev.csv", source)
     examples = []
     with file.open(encoding="utf-8", newline="") as stream:

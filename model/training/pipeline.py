@@ -113,7 +113,7 @@ def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temper
     labels = {head: list(names) for head, names in HEADS.items()}
     encoder_licence = DEFAULT_ENCODER_LICENCE if config.encoder == DEFAULT_ENCODER else config.encoder_licence
     return Manifest(
-        version=version_of(datetime.now(UTC).date(), files, labels, temperatures),
+        version=version_of(datetime.now(UTC).date(), files, labels, temperatures, config.max_tokens),
         languages=list(config.languages),
         labels=labels,
         temperatures=temperatures,

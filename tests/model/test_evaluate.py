@@ -1,0 +1,63 @@
+"""Figures: accuracy, macro-F1, calibration."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.classifier import calibrated
+from model.training.calibration import calibration_error, fit_temperature
+from model.training.evaluate import evaluate_bundle, figures, macro_f1, table
+
+
+def test_macro_f1_weighs_rare_labels_like_common_ones() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    predicted = np.array([0, 0, 0, 1, 1, 0])
+
+    assert macro_f1(predicted, labels) == pytest.approx((0.75 + 0.5) / 2)
+
+
+def test_figures_of_a_perfect_and_a_constant_answer() -> None:
+    labels = np.array([0, 1, 0, 1])
+    perfect = figures(np.eye(2)[labels], labels)
+    constant = figures(np.array([[0.9, 0.1]] * 4), labels)
+
+    assert perfect == {"rows": 4, "accuracy": 1.0, "macro_f1": 1.0, "calibration_error": 0.0}
+    assert constant["accuracy"] == 0.5
+    assert constant["calibration_error"] == pytest.approx(0.4)
+
+
+def test_an_overconfident_model_is_cooled_until_its_probabilities_are_true() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(4_000, 3)).astype(np.float32)
+    odds = np.exp(truth) / np.exp(truth).sum(1, keepdims=True)
+    labels = (odds.cumsum(1) > rng.random((4_000, 1))).argmax(1)
+    overconfident = truth * 2.5
+
+    temperature = fit_temperature(overconfident, labels)
+
+    assert temperature == pytest.approx(2.5, rel=0.1)
+    before = calibration_error(calibrated(overconfident, 1.0), labels)
+    after = calibration_error(calibrated(overconfident, temperature), labels)
+    assert after < 0.03 < before
+
+
+def test_a_bundle_is_measured_on_what_it_never_saw(tiny: Path, data: Path, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="needs the train extra")
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in ("stream", "sentfin"):
+        (root / name).symlink_to(data / name)
+    (root / "sentiment").mkdir()
+    (root / "topic").mkdir()
+    (root / "sentiment" / "twitter_valid.csv").write_text("text,label\noil falls today,0\noil gains today,1\n")
+    table_of_tweets = pandas.DataFrame({"text": ["oil falls", "euro gains"], "label": [6, 8]})
+    table_of_tweets.to_parquet(root / "topic" / "twitter_topic_valid.parquet")
+
+    report = evaluate_bundle(tiny, root, 0.15)
+
+    assert report["news"]["topic"]["accuracy"] > 0.9
+    assert report["twitter_sentiment_valid"]["sentiment"] == pytest.approx(
+        {"rows": 2, "accuracy": 1.0, "macro_f1": 1.0, "calibration_error": 0}, abs=0.5
+    )
+    assert "| twitter_topic_valid | topic | 2 |" in table(report)

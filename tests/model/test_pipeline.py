@@ -1,0 +1,162 @@
+"""Fine-tune, export, calibrate, evaluate: the whole loop on a tiny encoder and invented texts."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.errors import BundleError, ConfigError
+from model.bundle import verify
+from model.classifier import Classifier
+from model.training.config import Config
+
+
+def test_a_bundle_made_from_labelled_texts_judges_texts_it_never_saw(tiny: Path) -> None:
+    classifier = Classifier.load(tiny, threads=1)
+
+    verdicts = classifier.classify(["oil slumps sharply today", "euro wins again late", "senate meets quietly"])
+
+    assert [verdict.sentiment.label for verdict in verdicts] == ["negative", "positive", "neutral"]
+    assert [verdict.topic.label for verdict in verdicts] == ["Energy | Oil", "Currencies", "Politics"]
+    assert [verdict.relevance.label for verdict in verdicts] == ["relevant", "relevant", "irrelevant"]
+
+
+def test_a_bundle_says_what_it_was_made_of(tiny: Path, recipe: Config) -> None:
+    manifest = verify(tiny)
+
+    assert {each.name: each.rows for each in manifest.data} == {"news": 360, "wide_news": 120, "sentfin": 120}
+    assert [file.name for file in manifest.data[0].files] == ["stream/labels.tsv", "stream/rss_2023-01.jsonl"]
+    assert manifest.recipe["learning_rate"] == recipe.learning_rate
+    assert manifest.licences["encoder"] == "none, random weights"
+    assert all(0.25 <= value <= 8 for value in manifest.temperatures.values())
+
+
+def test_the_figures_of_int8_stand_beside_those_of_fp32(tiny: Path) -> None:
+    metrics = verify(tiny).metrics
+
+    for head in ("sentiment", "topic", "relevance"):
+        int8, fp32 = metrics["int8"]["news"][head], metrics["fp32"]["news"][head]
+        assert fp32["accuracy"] > 0.9
+        assert int8["rows"] == fp32["rows"] > 30
+        assert int8["macro_f1"] == pytest.approx(fp32["macro_f1"], abs=0.05)
+    assert 0 <= metrics["int8"]["sentfin"]["share_relevant"] <= 1
+
+
+def test_the_model_card_names_version_figures_command_and_limits(tiny: Path) -> None:
+    card = (tiny / "README.md").read_text()
+
+    assert verify(tiny).version in card
+    assert "| news | sentiment |" in card
+    assert "squall test" in card
+    assert "What it cannot do" in card
+    assert "none, random weights" in (tiny / "NOTICE").read_text()
+    assert "Apache License" in (tiny / "LICENSE").read_text()
+
+
+def test_hugging_face_tools_read_configuration_and_tokenizer(tiny: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    assert AutoConfig.from_pretrained(tiny).num_hidden_layers == 2
+    assert AutoTokenizer.from_pretrained(tiny)("oil falls")["input_ids"][0] == 2
+
+
+def test_a_finished_fine_tune_is_exported_again_without_training_again(
+    tiny: Path, recipe: Config, data: Path, tmp_path: Path
+) -> None:
+    from model.training.pipeline import make_bundle
+
+    lines: list[str] = []
+    again = make_bundle(recipe, data, tiny.with_name("work"), tmp_path / "again", lines.append)
+
+    assert any("going on after epoch 8" in line for line in lines)
+    assert not any("step" in line for line in lines)
+    assert again.metrics["int8"]["news"]["topic"]["accuracy"] > 0.9
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tiny: Path, recipe: Config, data: Path, tmp_path: Path) -> None:
+    from model.training.pipeline import make_bundle
+
+    other = msgspec.structs.replace(recipe, learning_rate=1e-3)
+
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: made by another recipe \(\{'learning_rate': 0\.003\}\)"):
+        make_bundle(other, data, tiny.with_name("work"), tmp_path / "other", lambda line: None)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_bundle_is_never_written_over(tiny: Path, recipe: Config, data: Path) -> None:
+    from model.training.pipeline import make_bundle
+
+    before = (tiny / "manifest.json").read_bytes()
+
+    with pytest.raises(BundleError, match="exists already; choose another --out"):
+        make_bundle(recipe, data, tiny.with_name("work"), tiny, lambda line: None)
+    assert (tiny / "manifest.json").read_bytes() == before
+
+
+def test_an_encoder_that_does_not_exist_is_named(data: Path, recipe: Config, tmp_path: Path) -> None:
+    from model.training.pipeline import make_bundle
+
+    other = msgspec.structs.replace(recipe, encoder=str(tmp_path / "nowhere"))
+
+    with pytest.raises(ConfigError, match=r"nowhere.*give minilm-l6 or a folder"):
+        make_bundle(other, data, tmp_path / "work", tmp_path / "bundle", lambda line: None)
+
+
+def test_an_export_that_does_not_fuse_is_refused(tiny: Path, tmp_path: Path) -> None:
+    from model.training.export import fuse, to_onnx
+    from model.training.network import load
+
+    network, _ = load(tiny.with_name("work"))
+    to_onnx(network, tmp_path / "plain.onnx")
+    network.encoder.config.num_hidden_layers = 3  # type: ignore[union-attr]
+
+    with pytest.raises(BundleError, match=r"fused .*'Attention': 2.* expected .*'Attention': 3"):
+        fuse(network, tmp_path / "plain.onnx", tmp_path / "fused.onnx")
+
+
+def test_an_export_that_differs_from_pytorch_is_refused(tiny: Path, tmp_path: Path) -> None:
+    import torch
+
+    from model.training.export import check_parity, fuse, to_onnx
+    from model.training.network import load
+
+    network, tokenizer = load(tiny.with_name("work"))
+    to_onnx(network, tmp_path / "plain.onnx")
+    fuse(network, tmp_path / "plain.onnx", tmp_path / "fused.onnx")
+    assert check_parity(network, tokenizer, tmp_path / "fused.onnx", ["oil falls", "euro"], 32) < 1e-4
+    with torch.no_grad():
+        network.heads["topic"].bias.add_(0.01)  # type: ignore[operator]
+
+    with pytest.raises(BundleError, match=r"differ from PyTorch's by 0\.01, expected at most 0\.0001"):
+        check_parity(network, tokenizer, tmp_path / "fused.onnx", ["oil falls", "euro"], 32)
+
+
+def test_a_gpu_is_never_replaced_by_the_cpu_in_silence(tiny: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("a GPU is at hand")
+    with pytest.raises(BundleError, match=r"device cuda was asked for, but onnxruntime offers .*squall\[gpu\]"):
+        Classifier.load(tiny, device="cuda")
+
+
+def test_an_empty_training_part_is_an_error(recipe: Config, tmp_path: Path) -> None:
+    from model.training.data import Split
+    from model.training.finetune import finetune
+
+    with pytest.raises(ConfigError, match="no example to train on in news, wide_news, sentfin"):
+        finetune(recipe, Split([], []), tmp_path, lambda line: None)
+
+
+def test_the_manifest_is_readable_json(tiny: Path) -> None:
+    manifest = json.loads((tiny / "manifest.json").read_text())
+
+    assert manifest["schema"] == 1
+    assert set(manifest["files"]) == {
+        "model.int8.onnx",
+        "model.fp16.onnx",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
