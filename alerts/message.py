@@ -128,7 +128,7 @@ def notice_message(notices: Sequence[Notice], *, firing: bool) -> Body:
 
 
 def trial_message() -> Body:
-    """The message of ``squall alerts test``."""
+    """The message of ``squall alerts-test``."""
     title = "Squall can post here"
     return _body(
         title,

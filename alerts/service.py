@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
 
 from alerts.archive.store import Store
 from alerts.delivery import Delivery
@@ -29,13 +30,10 @@ from bus.log import Log
 
 logger = logging.getLogger(__name__)
 
-MAX_PAYLOAD = 4_000_000
-"""Bytes of a webhook call; Alertmanager's largest groups take some hundred thousand."""
-
 GRACE_SECONDS = 2
 """How long open requests may take to end when the role stops."""
 
-JOIN_SECONDS = 4.0
+JOIN_SECONDS = 3.0
 """How long the threads may take then. One that waits for Slack is left behind: its alert stays in the outbox."""
 
 LOOK_SECONDS = 0.25
@@ -108,11 +106,10 @@ def create_app(
 
     @app.post("/alertmanager")
     async def alertmanager(request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_PAYLOAD:
-                return _refuse(413, f"a payload has at most {MAX_PAYLOAD} bytes")
+        try:
+            body = await request.body()
+        except HTTPException as error:  # over-long
+            return _refuse(error.status_code, error.detail)
         try:
             payload = read_payload(body)
         except PayloadError as error:

@@ -51,5 +51,12 @@ def plural(count: int, word: str) -> str:
 
 
 def plain(text: str) -> str:
-    """One line without control characters: those that turn the direction of text could disguise what follows them."""
-    return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text).split())
+    """One line without control characters and without needless space."""
+    return " ".join(harmless(text).split())
+
+
+def harmless(text: str) -> str:
+    """Text without control characters: those that turn the direction of text could disguise what follows them."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Cf", "Cs") else character for character in text)

@@ -1,16 +1,13 @@
 """The addresses of the page."""
 
-import csv
-import io
 import ipaddress
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
-from alerts.archive.reader import Correction
 from alerts.archive.store import Store
+from alerts.labels import as_csv
 from alerts.links import series_path
 from alerts.metrics import Metrics
 from alerts.page.period import RequestError, read_period
@@ -20,8 +17,6 @@ from model.labels import HEADS
 
 MOST_FOUND = 100
 """Results of a search that are shown."""
-
-CSV_COLUMNS = ("article", "head", "old", "new", "at", "title", "summary", "source", "model_version")
 
 
 def routes(store: Store, site: Site, metrics: Metrics, page_url: str) -> APIRouter:
@@ -102,26 +97,11 @@ def _labels(router: APIRouter, store: Store, site: Site, metrics: Metrics, page_
     @router.get("/labels.csv")
     def export() -> Response:
         headers = {"Content-Disposition": 'attachment; filename="labels.csv"'}
-        return Response("".join(labels_csv(store.read.labels())), media_type="text/csv; charset=utf-8", headers=headers)
+        return Response("".join(as_csv(store.read.labels())), media_type="text/csv; charset=utf-8", headers=headers)
 
     @router.get("/robots.txt")
     def robots() -> Response:
         return PlainTextResponse("User-agent: *\nDisallow: /\n")
-
-
-def labels_csv(labels: Iterator[Correction]) -> Iterator[str]:
-    """Corrections as lines of CSV, with a header."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for label in labels:
-        row = [getattr(label, column) for column in CSV_COLUMNS]
-        row[CSV_COLUMNS.index("at")] = label.at.isoformat()
-        writer.writerow(row)
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
 
 
 def same_origin(request: Request, page_url: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,8 +44,12 @@ SECURITY = {
 }
 
 
+MAX_BODY = 4_000_000
+"""Bytes of a request; Alertmanager's largest groups take some hundred thousand."""
+
+
 class Secured:
-    """Adds the security headers to every answer, and lets browsers keep what is static."""
+    """Adds the security headers to every answer, lets browsers keep what is static, and refuses over-long requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +64,22 @@ class Secured:
                 headers["Cache-Control"] = "public, max-age=86400" if static else "no-cache"
             await send(message)
 
-        await self._app(scope, receive, secured if scope["type"] == "http" else send)
+        taken = 0
+
+        async def limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY:
+                raise HTTPException(413, f"A request has at most {MAX_BODY} bytes.")
+            return message
+
+        await self._app(scope, limited, secured if scope["type"] == "http" else send)
+
+
+def _printed(value: Any) -> Any:
+    """What a template prints of a value: text without control characters; what is markup already stays as it is."""
+    return text.harmless(value) if type(value) is str else value
 
 
 class Site:
@@ -72,6 +92,7 @@ class Site:
             loader=PackageLoader("alerts.page"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_printed,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -92,7 +113,6 @@ class Site:
             "clock": text.clock,
             "span": text.span,
             "figure": text.number,
-            "plain": text.plain,
             "stamp": stamp,
             "moment_of": moment_of,
             "summary": summary,
@@ -100,7 +120,7 @@ class Site:
 
     def render(self, request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """An answer with an entity tag: a browser that looks again gets a short 304 when nothing has changed."""
-        path = quote(request.url.path, safe="/:@")
+        path = quote(request.scope["path"], safe="/:@")  # the URL's own path leaves ? and # in it encoded
         place = {
             "path": path,
             "back": f"{path}?{request.url.query}" if request.url.query else path,
@@ -137,6 +157,11 @@ def protect(app: FastAPI, site: Site, store: Store) -> None:
         said = "The archive does not answer at the moment. This page shows it again as soon as it does."
         return site.render(request, "error.html", {"title": "The archive is away", "said": said}, 503)
 
+    def malformed(request: Request, error: Exception) -> Response:
+        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("request",), "msg": ""}
+        return refused(request, RequestError(f"{first['loc'][-1]}: {first['msg']}"))
+
     app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, missing)
     app.add_exception_handler(ArchiveError, unreachable)
