@@ -72,6 +72,8 @@ class Classifier:
         self._budget = budget
         self._pool = ThreadPoolExecutor(threads, "classifier")
         self._outputs = [*HEADS, "embedding"]
+        self.tokens = 0
+        """Tokens read so far, for the metrics of whoever feeds it."""
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", threads: int = 0) -> Self:
@@ -115,7 +117,9 @@ class Classifier:
         longest = self.manifest.max_tokens * CHARACTERS_PER_TOKEN
         encoded = self._tokenizer.encode_batch_fast([_encodable(text[:longest]) for text in texts])
         ids = [encoding.ids for encoding in encoded]
-        groups = by_token_budget([len(row) for row in ids], self._budget)
+        lengths = [len(row) for row in ids]
+        self.tokens += sum(lengths)
+        groups = by_token_budget(lengths, self._budget)
         results = self._pool.map(lambda group: self._run([ids[index] for index in group]), groups)
         order = np.argsort([index for group in groups for index in group])
         *logits, embedding = [np.concatenate(parts)[order] for parts in zip(*results, strict=True)]

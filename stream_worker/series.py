@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from bus.messages import Counts, Negative, Point, Recent, SpikeEvent, Tally, TrendState
+from bus.signature import near
 from stream_worker.detector import FORGET, Baseline, baseline, capped_sum, expect, surprise, upper
-from stream_worker.signature import near
 
 SLOT_MINUTES = 5
 """Windows are counted in slots of this length: 72 numbers a source for six hours."""

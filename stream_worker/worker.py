@@ -2,20 +2,22 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import Counter as CounterMetric
 
 from bus.errors import MessageError
 from bus.log import Entry, Log, Record
 from bus.messages import OUTCOMES, Article, ScoredArticle, decode, encode, utcnow
+from bus.signature import signatures
 from bus.stage import Stage, dead_letter, latency, run_stage
 from bus.topics import ARTICLES, SCORED, TALLIES
 from model.classifier import Verdict
 from model.language import detect
 from model.text import article_text
-from stream_worker.signature import signature
 from stream_worker.tallies import tally
 from stream_worker.watchlist import Linker
 
@@ -27,6 +29,8 @@ class Model(Protocol):
 
     version: str
     languages: frozenset[str]
+    tokens: int
+    """Tokens read so far."""
 
     def classify(self, texts: Sequence[str]) -> list[Verdict]: ...
 
@@ -35,11 +39,13 @@ class WorkerMetrics:
     """What the worker tells Prometheus."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.scored = Counter("squall_scored_total", "Articles by outcome.", ["outcome"], registry=registry)
+        self.scored = CounterMetric("squall_scored_total", "Articles by outcome.", ["outcome"], registry=registry)
         for outcome in OUTCOMES:
             self.scored.labels(outcome)
         sizes = (1, 4, 16, 64, 128, 256, 512, 1024, 4096)
         self.articles = Histogram("squall_batch_articles", "Articles in a batch.", buckets=sizes, registry=registry)
+        budget = (64, 256, 1024, 4096, 16384, 65536)
+        self.tokens = Histogram("squall_batch_tokens", "Tokens in a batch.", buckets=budget, registry=registry)
         self.seconds = Histogram(
             "squall_batch_seconds",
             "Seconds from poll to commit of a batch.",
@@ -65,9 +71,10 @@ class Worker(Stage):
         self._metrics = metrics
         self._batch: list[ScoredArticle] = []
         self._started = 0.0
+        self._tokens = 0
 
     def handle(self, entries: Sequence[Entry]) -> list[Record]:
-        self._started = time.monotonic()
+        self._started, self._tokens = time.monotonic(), self._model.tokens
         articles, records = read_articles(entries)
         self._batch = self.score(articles)
         records += [Record(SCORED, scored.article.id, encode(scored)) for scored in self._batch]
@@ -76,10 +83,12 @@ class Worker(Stage):
 
     def committed(self) -> None:
         now = utcnow()
+        for outcome, count in Counter(scored.outcome for scored in self._batch).items():
+            self._metrics.scored.labels(outcome).inc(count)
+        latency = self._metrics.latency.labels("fetched_to_scored")
         for scored in self._batch:
-            self._metrics.scored.labels(scored.outcome).inc()
-            waited = now - scored.article.fetched_at
-            self._metrics.latency.labels("fetched_to_scored").observe(waited.total_seconds())
+            latency.observe((now - scored.article.fetched_at).total_seconds())
+        self._metrics.tokens.observe(self._model.tokens - self._tokens)
         self._metrics.articles.observe(len(self._batch))
         self._metrics.seconds.observe(time.monotonic() - self._started)
 
@@ -89,6 +98,7 @@ class Worker(Stage):
         languages = [detect(text, article.language) for text, article in zip(texts, articles, strict=True)]
         readable = [i for i, language in enumerate(languages) if language in self._model.languages]
         verdicts = dict(zip(readable, self._model.classify([texts[i] for i in readable]), strict=True))
+        stories = signatures([article.title for article in articles])
         now = utcnow()
         scored = []
         for i, article in enumerate(articles):
@@ -104,7 +114,7 @@ class Worker(Stage):
                     relevance=verdict.relevance if verdict else None,
                     unscored="" if verdict else f"language:{languages[i]}",
                     entities=self._linker.find(texts[i]),
-                    signature=signature(article.title),
+                    signature=stories[i],
                 )
             )
         return scored

@@ -30,9 +30,11 @@ class WordModel:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.tokens = 0
 
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         self.batches.append(len(texts))
+        self.tokens += sum(len(text.split()) for text in texts)
         return [self._judge(text) for text in texts]
 
     def _judge(self, text: str) -> Verdict:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import nbinom
 
+from bus.signature import near, signature
 from stream_worker.detector import Expectation, baseline, capped_sum, expect, surprise, upper
-from stream_worker.signature import near, signature
 
 weights = st.floats(0, 10_000)
 hourly = st.lists(st.floats(0, 500), max_size=60)
