@@ -121,18 +121,28 @@ class Negative(Struct, array_like=True, frozen=True):
     weight: float = 1.0
 
 
-class Tally(Message):
-    """What one batch adds to one series and one minute of event time (topic ``news.tallies``, key: ``series``)."""
+class Minute(Struct, array_like=True):
+    """What one batch adds to one minute of a series."""
 
-    series: str
-    """``all``, ``topic:<name>``, ``entity:<name>``, ``story:<name>``."""
     minute: int
     """Minutes since 1970-01-01T00:00Z of the articles' ``published_at``."""
     counts: dict[str, Counts]
     """By source."""
+    negatives: list[Negative] = []
+
+
+class Tally(Message):
+    """What one batch adds to one series (topic ``news.tallies``, key: ``series``).
+
+    One record for each series and batch: the topic grows with the series, not with the articles.
+    """
+
+    series: str
+    """``all``, ``topic:<name>``, ``entity:<name>``, ``story:<name>``."""
+    minutes: list[Minute]
+    """Oldest first."""
     scored_at: datetime | None = None
     """When the batch was scored: how long a tally takes to the trends."""
-    negatives: list[Negative] = []
 
 
 class Point(Struct, array_like=True, frozen=True):

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -42,6 +42,11 @@ def signatures(titles: Sequence[str]) -> list[int]:
         packed = np.packbits(2 * votes > counts[wordy, None], axis=1)
         found[wordy] = packed.view(">u8").ravel().astype(np.uint64) >> np.uint64(1)
     return [int(each) for each in found]
+
+
+def count_near(one: int, others: Iterable[int]) -> int:
+    """How many of the others belong to one signature's story."""
+    return sum([(one ^ other).bit_count() <= NEAR_BITS for other in others])
 
 
 def near(left: int, right: int) -> bool:

@@ -1,4 +1,4 @@
-"""One series: what tallies change in its state, and when a spike opens and closes. Pure, apart from the state itself.
+"""One series: what its tallies change in its state, and when a spike opens and closes. Pure, but for the state itself.
 
 Event time rules everything. An hour stays open for the longest horizon and the lateness bound, then the baseline
 absorbs it; articles that come later still are counted in the totals, and nowhere else.
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from bus.messages import Counts, Negative, Point, Recent, SpikeEvent, Tally, TrendState
-from bus.signature import near
+from bus.messages import Counts, Minute, Negative, Point, Recent, SpikeEvent, TrendState
+from bus.signature import count_near
 from stream_worker.detector import FORGET, Baseline, baseline, capped_sum, expect, surprise, upper
 
 SLOT_MINUTES = 5
@@ -70,8 +70,8 @@ class Reading(NamedTuple):
     sources: dict[str, float]
 
 
-def add(state: TrendState, tally: Tally, rules: Rules) -> None:
-    """Count a tally into its series."""
+def add(state: TrendState, tally: Minute, rules: Rules) -> None:
+    """Count one minute of a tally into its series."""
     relevant = Counts()
     for source, counts in tally.counts.items():
         state.totals.setdefault(source, Counts()).add(counts)
@@ -95,7 +95,7 @@ def add(state: TrendState, tally: Tally, rules: Rules) -> None:
 
 
 def _add_negative(state: TrendState, minute: int, negative: Negative) -> None:
-    copies = sum(near(negative.signature, recent.signature) for recent in state.recent)
+    copies = count_near(negative.signature, [recent.signature for recent in state.recent])
     weight = negative.weight * REPEAT**copies
     hour = minute // 60
     state.weights[hour] = state.weights.get(hour, 0.0) + weight

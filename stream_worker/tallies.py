@@ -1,9 +1,9 @@
-"""Map-side combining: what a batch of scored articles adds to each series and minute."""
+"""Map-side combining: what a batch of scored articles adds to each series."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from bus.messages import Counts, Negative, ScoredArticle, Tally
+from bus.messages import Counts, Minute, Negative, ScoredArticle, Tally
 
 ALL = "all"
 
@@ -22,20 +22,27 @@ def series_of(scored: ScoredArticle) -> list[str]:
 
 
 def tally(articles: Iterable[ScoredArticle]) -> list[Tally]:
-    """One tally for each series and minute, oldest minute first.
+    """One tally for each series, its minutes in order.
 
     The sum of all tallies of ``all`` is the number of articles, whatever became of them.
     """
-    tallies: dict[tuple[int, str], Tally] = {}
+    series: dict[str, dict[int, Minute]] = {}
+    scored_at = None
     for scored in articles:
         article, outcome = scored.article, scored.outcome
-        minute = minute_of(article.published_at)
-        for series in series_of(scored):
-            found = tallies.get((minute, series))
-            if found is None:
-                found = Tally(series=series, minute=minute, counts={}, scored_at=scored.scored_at)
-                tallies[minute, series] = found
-            found.counts.setdefault(article.source, Counts()).count(outcome)
+        number, scored_at = minute_of(article.published_at), scored.scored_at
+        for name in series_of(scored):
+            minutes = series.setdefault(name, {})
+            minute = minutes.get(number)
+            if minute is None:
+                minute = minutes[number] = Minute(number, {})
+            counts = minute.counts.get(article.source)
+            if counts is None:
+                counts = minute.counts[article.source] = Counts()
+            counts.count(outcome)
             if outcome == "negative":
-                found.negatives.append(Negative(article.id, article.source, scored.signature, article.weight))
-    return [tallies[key] for key in sorted(tallies)]
+                minute.negatives.append(Negative(article.id, article.source, scored.signature, article.weight))
+    return [
+        Tally(series=name, minutes=[minutes[number] for number in sorted(minutes)], scored_at=scored_at)
+        for name, minutes in series.items()
+    ]

@@ -71,15 +71,10 @@ class Trends(Stage):
                 except MessageError as error:
                     records.append(dead_letter(GROUP, entry, error))
                     continue
-                self._since = self._since or tally.minute // 60
-                state = self._state(entry.partition, tally.series)
-                add(state, tally, self._rules)
-                touched.setdefault(tally.series, (state, set()))[1].add(tally.minute // 60)
-                self._clock = max(self._clock, tally.minute)
-                if tally.scored_at is not None and tally.series == ALL:
-                    self._scored.append(tally.scored_at)
-                if tally.negatives or state.spike is not None:
-                    self._judge(state, state.minute)
+                state = self._state(entry.partition, tally)
+                hours = touched.setdefault(tally.series, (state, set()))[1]
+                hours.update(minute.minute // 60 for minute in tally.minutes)
+                self._count(state, tally)
             self._heard = time.monotonic()
             for state in self._judge_open(self._clock):
                 touched.setdefault(state.series, (state, set()))
@@ -117,12 +112,24 @@ class Trends(Stage):
         for states in self._states.values():
             yield from states.values()
 
-    def _state(self, partition: int, series: str) -> TrendState:
+    def _state(self, partition: int, tally: Tally) -> TrendState:
+        """The state of a tally's series, a new one for a series that has none."""
         states = self._states.setdefault(partition, {})
-        state = states.get(series)
+        state = states.get(tally.series)
         if state is None:
-            state = states[series] = TrendState(series=series, since=self._since)
+            self._since = self._since or tally.minutes[0].minute // 60
+            state = states[tally.series] = TrendState(series=tally.series, since=self._since)
         return state
+
+    def _count(self, state: TrendState, tally: Tally) -> None:
+        """Add a tally minute by minute, and judge where bad news came or a spike is open."""
+        for minute in tally.minutes:
+            add(state, minute, self._rules)
+            if minute.negatives or state.spike is not None:
+                self._judge(state, state.minute)
+        self._clock = max(self._clock, state.minute)
+        if tally.scored_at is not None and tally.series == ALL:
+            self._scored.append(tally.scored_at)
 
     def _judge(self, state: TrendState, minute: int) -> bool:
         event = judge(state, minute, self._rules)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -69,6 +70,7 @@ class Worker(Stage):
         self._model = model
         self._linker = linker
         self._metrics = metrics
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batch: list[ScoredArticle] = []
         self._started = 0.0
         self._tokens = 0
@@ -97,8 +99,11 @@ class Worker(Stage):
         texts = [article_text(article.title, article.summary) for article in articles]
         languages = [detect(text, article.language) for text, article in zip(texts, articles, strict=True)]
         readable = [i for i, language in enumerate(languages) if language in self._model.languages]
-        verdicts = dict(zip(readable, self._model.classify([texts[i] for i in readable]), strict=True))
+        # The model leaves Python's lock to others while it computes: what needs no verdict is done meanwhile.
+        judging = self._executor.submit(self._model.classify, [texts[i] for i in readable])
+        entities = [self._linker.find(text) for text in texts]
         stories = signatures([article.title for article in articles])
+        verdicts = dict(zip(readable, judging.result(), strict=True))
         now = utcnow()
         scored = []
         for i, article in enumerate(articles):
@@ -113,7 +118,7 @@ class Worker(Stage):
                     topic=verdict.topic if verdict else None,
                     relevance=verdict.relevance if verdict else None,
                     unscored="" if verdict else f"language:{languages[i]}",
-                    entities=self._linker.find(texts[i]),
+                    entities=entities[i],
                     signature=stories[i],
                 )
             )

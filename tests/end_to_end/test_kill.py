@@ -79,7 +79,7 @@ def check_totals(log: Log) -> None:
     by_series: Counter[str] = Counter()
     for entry in log.read_all(TALLIES):
         tally = decode(entry.value, Tally)
-        by_series[tally.series] += sum(counts.total for counts in tally.counts.values())
+        by_series[tally.series] += sum(counts.total for minute in tally.minutes for counts in minute.counts.values())
     assert by_series["all"] == len(articles)
     states: dict[str, TrendState] = {}
     for number in range(log.partitions(TRENDS)):

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.messages import Counts, Negative, SpikeEvent, Tally, TrendState
+from bus.messages import Counts, Minute, Negative, SpikeEvent, TrendState
 from stream_worker.series import Rules, add, judge, points, read
 
 HOUR = 60
@@ -16,19 +16,19 @@ RULES = Rules()
 _ids = iter(range(10**9))
 
 
-def bad_news(minute: int, source: str = "wire", signature: int | None = None) -> Tally:
+def bad_news(minute: int, source: str = "wire", signature: int | None = None) -> Minute:
     """One negative article; its own story unless a signature is given."""
     number = next(_ids)
     story = signature if signature is not None else (number * 0x9E3779B97F4A7C15) % 2**63
     negative = Negative(f"{number:x}", source, story)
-    return Tally(series="s", minute=minute, counts={source: Counts(negative=1)}, negatives=[negative])
+    return Minute(minute, {source: Counts(negative=1)}, [negative])
 
 
-def other_news(minute: int, source: str = "wire") -> Tally:
-    return Tally(series="s", minute=minute, counts={source: Counts(neutral=1, irrelevant=1)})
+def other_news(minute: int, source: str = "wire") -> Minute:
+    return Minute(minute, {source: Counts(neutral=1, irrelevant=1)})
 
 
-def feed(state: TrendState, tallies: Iterable[Tally]) -> list[SpikeEvent]:
+def feed(state: TrendState, tallies: Iterable[Minute]) -> list[SpikeEvent]:
     """Add tallies and judge after each, as trends does."""
     events = []
     for tally in tallies:
@@ -40,15 +40,15 @@ def feed(state: TrendState, tallies: Iterable[Tally]) -> list[SpikeEvent]:
     return events
 
 
-def quiet_days(days: int, start: int = BASE, every: int = 2 * HOUR) -> list[Tally]:
+def quiet_days(days: int, start: int = BASE, every: int = 2 * HOUR) -> list[Minute]:
     """One negative article every two hours, by turns from two sources, and other news in between."""
-    tallies: list[Tally] = []
+    tallies: list[Minute] = []
     for i, minute in enumerate(range(start, start + days * DAY, every)):
         tallies += [bad_news(minute, ("wire", "herald")[i % 2]), other_news(minute + 20)]
     return tallies
 
 
-def surge(start: int, count: int = 12, sources: tuple[str, ...] = ("wire", "herald", "ledger")) -> list[Tally]:
+def surge(start: int, count: int = 12, sources: tuple[str, ...] = ("wire", "herald", "ledger")) -> list[Minute]:
     return [bad_news(start + 3 * i, sources[i % len(sources)]) for i in range(count)]
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from bus.embedded import EmbeddedLog
 from bus.log import Record
-from bus.messages import Counts, SpikeEvent, Tally, TrendState, decode, encode
+from bus.messages import Counts, Minute, SpikeEvent, Tally, TrendState, decode, encode
 from bus.topics import DEAD, SPIKES, TALLIES, TRENDS, news_topics
 from stream_worker.series import Rules
 from stream_worker.trends import run
@@ -53,10 +53,9 @@ class Running:
         return self.registry.get_sample_value(name, labels)
 
 
-def publish(log: EmbeddedLog, tallies: Sequence[Tally], series: str = "topic:Macro") -> None:
-    for tally in tallies:
-        tally.series = series
-    log.publish([Record(TALLIES, tally.series, encode(tally)) for tally in tallies])
+def publish(log: EmbeddedLog, minutes: Sequence[Minute], series: str = "topic:Macro") -> None:
+    """One tally a minute, as a slow stream brings them."""
+    log.publish([Record(TALLIES, series, encode(Tally(series=series, minutes=[minute]))) for minute in minutes])
 
 
 def states(log: EmbeddedLog) -> dict[str, TrendState]:
@@ -112,8 +111,8 @@ def test_totals_survive_a_hand_over_between_two_processes(log: EmbeddedLog) -> N
 
 
 def test_articles_are_counted_by_topic_sentiment_and_source(log: EmbeddedLog) -> None:
-    publish(log, [Tally(series="", minute=BASE, counts={"wire": Counts(3, 2, 1, 4, 0)})])
-    publish(log, [Tally(series="", minute=BASE, counts={"wire": Counts(3, 2, 1, 4, 5)})], "all")
+    publish(log, [Minute(BASE, {"wire": Counts(3, 2, 1, 4, 0)})])
+    publish(log, [Minute(BASE, {"wire": Counts(3, 2, 1, 4, 5)})], "all")
     with Running(log) as trends:
         trends.drained()
         for outcome, count in (("negative", 3), ("neutral", 2), ("positive", 1), ("irrelevant", 4)):

@@ -53,6 +53,11 @@ def tallies(log: EmbeddedLog) -> list[Tally]:
     return [decode(entry.value, Tally) for entry in log.read_all(TALLIES)]
 
 
+def total_of_all(log: EmbeddedLog) -> int:
+    minutes = [minute for each in tallies(log) if each.series == "all" for minute in each.minutes]
+    return sum(counts.total for minute in minutes for counts in minute.counts.values())
+
+
 def test_an_article_is_scored_linked_and_tallied_in_its_series(log: EmbeddedLog) -> None:
     publish(log, article(1, "bad Markets day for Adani", minutes=5, language="en", weight=2.0))
     work(log)
@@ -64,15 +69,17 @@ def test_an_article_is_scored_linked_and_tallied_in_its_series(log: EmbeddedLog)
     by_series = {each.series: each for each in tallies(log)}
     assert set(by_series) == {"all", "topic:Markets", "entity:Adani"}
     for each in by_series.values():
-        assert each.counts["wire"].negative == 1
-        assert (each.negatives[0].article, each.negatives[0].weight) == (found.article.id, 2.0)
+        (minute,) = each.minutes
+        assert minute.counts["wire"].negative == 1
+        assert [(n.article, n.weight) for n in minute.negatives] == [(found.article.id, 2.0)]
 
 
 def test_an_irrelevant_article_is_stored_and_counts_towards_no_spike(log: EmbeddedLog) -> None:
     publish(log, article(1, "bad sport result", language="en"))
     work(log)
     assert scored(log)[f"{1:016x}"].outcome == "irrelevant"
-    assert all(not each.negatives and each.counts["wire"].irrelevant == 1 for each in tallies(log))
+    minutes = [minute for each in tallies(log) for minute in each.minutes]
+    assert all(not minute.negatives and minute.counts["wire"].irrelevant == 1 for minute in minutes)
 
 
 def test_an_article_in_another_language_is_kept_and_marked_and_never_guessed_at(log: EmbeddedLog) -> None:
@@ -84,8 +91,7 @@ def test_an_article_in_another_language_is_kept_and_marked_and_never_guessed_at(
     assert german.sentiment is german.topic is german.relevance is None
     assert sum(model.batches) == 1
     assert registry.get_sample_value("squall_scored_total", {"outcome": "unscored"}) == 1
-    totals = [each for each in tallies(log) if each.series == "all"]
-    assert sum(counts.total for each in totals for counts in each.counts.values()) == 2
+    assert total_of_all(log) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,10 +125,10 @@ def test_the_tallies_of_all_add_up_to_the_articles(log: EmbeddedLog) -> None:
         log, *(article(i, f"{titles[i % 4]} {i}", minutes=i, language=("en", "fr")[i % 7 == 0]) for i in range(200))
     )
     work(log)
-    total = sum(c.total for each in tallies(log) if each.series == "all" for c in each.counts.values())
-    assert total == len(scored(log)) == 200
+    assert total_of_all(log) == len(scored(log)) == 200
 
 
 def test_a_batch_is_combined_before_it_is_written() -> None:
     found = [ScoredArticle(article=article(i), scored_at=article(i).fetched_at, language="en") for i in range(500)]
-    assert [(each.series, each.counts["wire"].unscored) for each in tally(found)] == [("all", 500)]
+    (combined,) = tally(found)
+    assert [minute.counts["wire"].unscored for minute in combined.minutes] == [500]
