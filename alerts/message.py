@@ -114,11 +114,14 @@ def notice_message(notices: Sequence[Notice], *, firing: bool) -> Body:
     title = f"{mark} {notices[0].summary}" if len(notices) == 1 else f"{mark} {plural(len(notices), 'alert')}"
     blocks: list[Block] = [_header(title)]
     for notice in notices[:MOST_ALERTS]:
-        parts = [f"*{fit(notice.summary, SUMMARY)}*"] if len(notices) > 1 else []
-        parts += [fit(notice.description, DESCRIPTION)] if notice.description else []
-        parts += [f"_What to do:_ {fit(notice.runbook, RUNBOOK)}"] if notice.runbook and firing else []
-        if parts:
-            blocks.append(_section("\n".join(parts)))
+        described, runbook = fit(notice.description, DESCRIPTION), fit(notice.runbook, RUNBOOK)
+        parts = [
+            f"*{fit(notice.summary, SUMMARY)}*" if len(notices) > 1 else "",
+            described,
+            f"_What to do:_ {runbook}" if runbook and firing else "",
+        ]
+        if any(parts):
+            blocks.append(_section("\n".join(filter(None, parts))))
         if notice.stories and len(notices) == 1:
             blocks.append(_section(_stories(notice.stories, 5)))
     if len(notices) > MOST_ALERTS:

@@ -37,17 +37,10 @@ class Metrics:
             "squall_gateway_refused_total", "Webhook calls that were no payload of Alertmanager.", registry=registry
         )
         self.labels = Counter("squall_labels_total", "Corrections by readers.", ["head"], registry=registry)
-        self.dead_letters = Counter(
-            "squall_dead_letters_total", "Records put aside in news.dead.", ["stage"], registry=registry
-        )
-        self.lag = Gauge(
-            "squall_consumer_lag", "Records that a group has not committed yet.", ["group", "topic"], registry=registry
-        )
         for kind in KINDS:
             self.delivered.labels(kind)
         for reason in FAILURES:
             self.slack_failures.labels(reason)
-        self.dead_letters.labels("alerts")
 
     def watch(self, outbox: Outbox) -> None:
         """Count what waits in the outbox whenever Prometheus asks."""

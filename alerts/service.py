@@ -83,7 +83,7 @@ def run(
         metrics.watch(box)
         jobs["delivery"] = lambda: Delivery(box, slack, metrics).run(ending)
     if alert_source == "log":
-        jobs["watch"] = lambda: watch_spikes(log, gateway, metrics, ending)
+        jobs["watch"] = lambda: watch_spikes(log, gateway, ending, registry)
     _announce(host, listener.getsockname()[1], page_url, slack is not None)
 
     def end() -> None:

@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 
 from alerts.archive.reader import ArchivedArticle
 from alerts.text import plural
-
-NEAR_BITS = 12
-"""Signatures that differ in so few of 64 bits are of one headline, give or take a word; unrelated ones differ in 32,
-with a standard deviation of 4."""
+from bus.signature import near
 
 NEAR_TITLE = 0.7
 """Titles that share this part of their words are the same headline, edited: one word in six may differ."""
@@ -35,7 +32,7 @@ class Story:
     def holds(self, article: ArchivedArticle, words: frozenset[str]) -> bool:
         """Whether an article tells this story."""
         return any(
-            _near(article.signature, other.signature) or _overlap(words, other_words) >= NEAR_TITLE
+            near(article.signature, other.signature) or _overlap(words, other_words) >= NEAR_TITLE
             for other, other_words in zip(self.articles, self._words, strict=True)
         )
 
@@ -64,10 +61,6 @@ def summary(stories: Sequence[Story]) -> str:
     """How many stories from how many articles, for people."""
     articles = sum(len(story.articles) for story in stories)
     return f"{plural(len(stories), 'distinct story')} in {plural(articles, 'article')}"
-
-
-def _near(one: int, other: int) -> bool:
-    return bool(one and other) and (one ^ other).bit_count() <= NEAR_BITS
 
 
 def _overlap(one: frozenset[str], other: frozenset[str]) -> float:

@@ -50,5 +50,5 @@ def count_near(one: int, others: Iterable[int]) -> int:
 
 
 def near(left: int, right: int) -> bool:
-    """Whether two signatures belong to one story."""
-    return (left ^ right).bit_count() <= NEAR_BITS
+    """Whether two signatures belong to one story; titles without words, 0, belong to none."""
+    return bool(left and right) and (left ^ right).bit_count() <= NEAR_BITS

@@ -9,7 +9,8 @@ One step, in this order:
 Faults:
 
 - Fenced: another consumer owns the partitions now. Nothing was written; the stage goes on with what it owns.
-- The log is full or unreachable: nothing was written; the same records come again after a pause.
+- The log is full or unreachable, or a stage's own database or queue is (:meth:`Stage.passes`): nothing was written;
+  the same records come again after a pause.
 - The stage raises an error of its own: the batch is polled again record by record, and a record that fails alone
   :data:`TRIES` times goes to ``news.dead`` with its error. The others lose nothing.
 - A deleted topic or a corrupt log ends the role with one clear line; its supervisor starts it again.
@@ -64,6 +65,10 @@ class Stage(ABC):
         """Records to write because time has passed; called when a poll has brought none."""
         return []
 
+    def passes(self, error: Exception) -> bool:
+        """Whether an error of this stage will pass by itself, like a database that is away: the records wait then."""
+        return False
+
     def committed(self) -> None:  # noqa: B027
         """Called when what the last ``handle`` or ``tick`` returned is on the log."""
 
@@ -80,7 +85,10 @@ class StageMetrics:
             "squall_fenced_total", "Transactions refused because partitions had moved.", ["group"], registry=registry
         )
         self.retries = Counter(
-            "squall_retries_total", "Transactions repeated because the log was away.", ["group"], registry=registry
+            "squall_retries_total",
+            "Batches repeated because the log, or a stage's own store, was away.",
+            ["group", "reason"],
+            registry=registry,
         )
 
 
@@ -130,17 +138,24 @@ def run_stage(log: Log, stage: Stage, *, batch: int, stop: threading.Event, regi
         pause = 0.0
         while not stop.wait(pause):
             try:
-                loop.step()
-                pause = 0.0
+                worked = loop.step()
             except Fenced as error:
                 logger.info("%s", error)
                 metrics.fenced.labels(stage.name).inc()
                 loop.stale = True
-            except (LogFull, LogUnreachable) as error:
+            except Exception as error:
+                away = "log" if isinstance(error, LogFull | LogUnreachable) else "store"
+                if away == "store" and not stage.passes(error):
+                    raise
+                if not pause:  # the first of a row is said, the others are counted
+                    logger.error("%s: %s; nothing is lost, the records wait and are tried again", stage.name, error)
                 pause = min(pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-                logger.error("%s; nothing is lost, trying again in %g s", error, pause)
-                metrics.retries.labels(stage.name).inc()
+                metrics.retries.labels(stage.name, away).inc()
                 loop.stale = True
+            else:
+                if pause and worked:
+                    logger.info("%s: going on", stage.name)
+                pause = 0.0
 
 
 class _Loop:
@@ -159,8 +174,8 @@ class _Loop:
         """How often the record at hand has failed alone."""
         self._measured = 0.0
 
-    def step(self) -> None:
-        """Poll, handle, commit."""
+    def step(self) -> bool:
+        """Poll, handle, commit; whether there was anything to do."""
         entries = self._consumer.poll(1 if self._singly else self._batch, POLL_SECONDS)
         gained = self._consumer.gained()
         if gained or self.stale:
@@ -174,16 +189,17 @@ class _Loop:
         elif records := self._stage.tick():
             self._commit(records)
         self._measure()
+        return bool(entries)
 
     def _handle(self, entries: Sequence[Entry]) -> None:
         try:
             with self._consumer.transaction() as transaction:
                 records = self._records(entries)
                 transaction.publish(records)
-        except LogError:
-            raise
         except Exception as error:
             self.stale = True
+            if isinstance(error, LogError) or self._stage.passes(error):
+                raise
             if len(entries) > 1:
                 self._singly = len(entries)
                 logger.warning("%s: %s in a batch of %d; trying them one by one", self._stage.name, error, len(entries))
@@ -197,9 +213,9 @@ class _Loop:
         """What the stage makes of the entries; of one that keeps failing alone, a dead letter."""
         try:
             return self._stage.handle(entries)
-        except LogError:
-            raise
         except Exception as error:
+            if isinstance(error, LogError) or self._stage.passes(error):
+                raise
             self._failures += len(entries) == 1
             if self._failures < TRIES:
                 raise

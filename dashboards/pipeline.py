@@ -157,10 +157,10 @@ def _trouble() -> list[Builder[Panel]]:
             width=8,
         ),
         lines(
-            "Log or database away",
+            "Log or store away",
             "short",
-            "Transactions repeated because the log did not answer, and batches that the archive's database refused.",
-            {"{{group}}": queries.RETRIES, "ingest": queries.INGEST_WAITS, "database": queries.ARCHIVE_FAILURES},
+            "Batches repeated because the log, or the store that a role writes to (archive, outbox), did not answer.",
+            {"{{group}}: {{reason}}": queries.RETRIES, "ingest: log": queries.INGEST_WAITS},
             width=8,
         ),
         lines(

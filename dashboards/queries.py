@@ -80,9 +80,8 @@ WORKER_BUSY = "rate(squall_batch_seconds_sum[$__rate_interval])"
 
 DEAD_LETTERS = "sum by (stage) (increase(squall_dead_letters_total[$__rate_interval]))"
 FENCED = "sum by (group) (increase(squall_fenced_total[$__rate_interval]))"
-RETRIES = "sum by (group) (increase(squall_retries_total[$__rate_interval]))"
+RETRIES = "sum by (group, reason) (increase(squall_retries_total[$__rate_interval]))"
 INGEST_WAITS = "sum(increase(squall_ingest_log_waits_total[$__rate_interval]))"
-ARCHIVE_FAILURES = "sum(increase(squall_archive_failures_total[$__rate_interval]))"
 
 CRAWL_RESULTS = "sum by (result) (increase(squall_crawl_results_total[$__rate_interval]))"
 CRAWL_AGE = "min by (source) (squall_crawl_staleness_seconds)"

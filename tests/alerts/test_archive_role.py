@@ -8,6 +8,7 @@ import pytest
 from msgspec import json
 from prometheus_client import CollectorRegistry
 
+import bus.stage
 from alerts.archive import Store, role
 from bus.embedded import EmbeddedLog
 from bus.errors import ArchiveError, UnknownTopic
@@ -133,7 +134,7 @@ def test_a_record_that_the_database_refuses_takes_no_other_with_it(log: Embedded
 def test_a_database_that_is_away_is_waited_for(
     log: EmbeddedLog, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(role, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(bus.stage, "FIRST_PAUSE", 0.05)
     publish(log, *(scored(f"a{i}") for i in range(30)))
     store, registry = DatabaseDown(sqlite_url), CollectorRegistry()
 
@@ -141,10 +142,10 @@ def test_a_database_that_is_away_is_waited_for(
         until_archived(log, SCORED)
 
     assert store.read.totals()["negative"] == 30
-    assert registry.get_sample_value("squall_archive_failures_total") == 3
+    assert registry.get_sample_value("squall_retries_total", {"group": "archive", "reason": "store"}) == 3
     assert len([line for line in caplog.records if line.levelname == "ERROR"]) == 1
     assert "connection refused; nothing is lost" in caplog.text
-    assert "saving again" in caplog.text
+    assert "archive: going on" in caplog.text
     store.close()
 
 

@@ -223,8 +223,7 @@ def test_unknown_fields_of_a_later_alertmanager_are_ignored() -> None:
 def watching(log: EmbeddedLog, gateway: Gateway) -> Iterator[Gateway]:
     """The watcher in a thread."""
     stop = threading.Event()
-    metrics = Metrics(CollectorRegistry())
-    thread = threading.Thread(target=watch_spikes, args=(log, gateway, metrics, stop))
+    thread = threading.Thread(target=watch_spikes, args=(log, gateway, stop, CollectorRegistry()))
     thread.start()
     yield gateway
     stop.set()
@@ -269,18 +268,19 @@ def test_an_outbox_that_cannot_be_written_leaves_the_spikes_on_the_log(
             return super().accept(letters)
 
     box, stop = Full(tmp_path / "outbox.db"), threading.Event()
-    metrics = Metrics(CollectorRegistry())
-    gateway = Gateway(lite, box, LINKS, metrics, patience=0)
+    registry = CollectorRegistry()
+    gateway = Gateway(lite, box, LINKS, Metrics(registry), patience=0)
     publish(log, spike("opened", articles=[]))
-    thread = threading.Thread(target=watch_spikes, args=(log, gateway, metrics, stop))
+    thread = threading.Thread(target=watch_spikes, args=(log, gateway, stop, registry))
     thread.start()
     until_read(log)
     stop.set()
     thread.join(10)
 
     assert len(texts(box)) == 1
+    assert registry.get_sample_value("squall_retries_total", {"group": "alerts", "reason": "store"}) == 2
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "outbox: database or disk is full; the spikes wait on the log"
+        "alerts: outbox: database or disk is full; nothing is lost, the records wait and are tried again"
     ]
     box.close()
 

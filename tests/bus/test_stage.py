@@ -110,7 +110,7 @@ def test_a_full_disk_is_waited_out(log: EmbeddedLog, monkeypatch: pytest.MonkeyP
     registry = CollectorRegistry()
     run_until(log, FullDisk(log), lambda: len(written(log, "out")) == 20, registry)
     assert written(log, "out") == [b"%02d" % i for i in range(20)]
-    assert registry.get_sample_value("squall_retries_total", {"group": "copy"}) == 3
+    assert registry.get_sample_value("squall_retries_total", {"group": "copy", "reason": "log"}) == 3
 
 
 def test_a_deleted_topic_ends_the_role_with_one_clear_line(log: EmbeddedLog) -> None:

@@ -35,8 +35,7 @@ COUNTERS: dict[str, dict[str, list[str]]] = {
     "squall_alerts_delivered": {"state": ["opened"]},
     "squall_slack_failures": {"reason": ["429"]},
     "squall_archive_articles": {"outcome": ["negative"]},
-    "squall_archive_failures": {},
-    "squall_retries": {"group": ["worker"]},
+    "squall_retries": {"group": ["worker"], "reason": ["log", "store"]},
     "squall_ingest_log_waits": {},
 }
 """Labels and some of their values; each grows by one a minute."""

@@ -13,7 +13,9 @@ MISTAKES = {
     "names: []\n": "{file}:1: unknown field 'names'; expected one of entities",
     "entities:\n  - aliases: [A B]\n": "{file}:2: an entity needs 'name', and 'name' is missing",
     "entities:\n  - name: A\n": "{file}:2: name: expected 2 to 80 printable characters, got 'A'",
-    "entities:\n  - name: Shell\n    isin: S\n": "{file}:3: unknown field 'isin'; expected one of aliases, name, tickers",
+    "entities:\n  - name: Shell\n    isin: S\n": (
+        "{file}:3: unknown field 'isin'; expected one of aliases, name, tickers"
+    ),
     "entities:\n  - name: Shell\n    tickers: [shel]\n": (
         "{file}:3: tickers: expected a list of ticker symbols in capitals, without '$', got a list"
     ),
