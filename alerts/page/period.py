@@ -34,6 +34,8 @@ class Now:
     moment: datetime
     is_past: bool
     """Whether it is the newest article's time, and not the clock's."""
+    reached: datetime
+    """How far the news has come: the newest article's time. Durations that go on end here, not at the clock."""
 
     @property
     def hour(self) -> int:
@@ -43,8 +45,8 @@ class Now:
 def now(newest: datetime | None, clock: datetime) -> Now:
     """What "now" is, given the newest article's event time."""
     if newest is None or newest > clock - LIVE:
-        return Now(clock, is_past=False)
-    return Now(newest, is_past=True)
+        return Now(clock, is_past=False, reached=min(newest or clock, clock))
+    return Now(newest, is_past=True, reached=newest)
 
 
 @dataclass(frozen=True, slots=True)

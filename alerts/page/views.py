@@ -144,7 +144,7 @@ def _mood(series: str, hours: Sequence[Hour], first: int, last: int, spikes: dic
 
 
 def _open_spike(read: Reader, event: SpikeEvent, at: Now, hours: Sequence[Hour]) -> OpenSpike:
-    lasted = max(at.moment, event.at) - event.opened_at
+    lasted = max(at.reached, event.at) - event.opened_at
     stories = group(read.articles(event.articles))
     return OpenSpike(event, lasted, stories, spark(hours, at.hour - DAY_HOURS + 1, at.hour))
 
@@ -185,7 +185,7 @@ def _negative_first(articles: Sequence[ArchivedArticle]) -> list[ArchivedArticle
 def spike_view(read: Reader, event: SpikeEvent) -> SpikeView:
     """One spike: its reason, how it developed, every story of it."""
     at = current(read)
-    end: datetime = event.closed_at or max(at.moment, event.at)
+    end: datetime = event.closed_at or max(at.reached, event.at)
     last = int(end.timestamp() // 3600) + (2 if event.closed_at else 0)
     first = max(int(event.opened_at.timestamp() // 3600) - DAY_HOURS, last - MOST_STORIES)
     period = Period(first, last, "")

@@ -149,6 +149,13 @@ def test_a_replay_of_the_past_shows_the_past_and_says_so(filled: TestClient, lit
     assert "As of" not in page(filled, "/")
 
 
+def test_an_open_spike_has_lasted_as_long_as_its_news_and_not_as_the_clock(client: TestClient, lite: Store) -> None:
+    opened = utcnow() - timedelta(hours=6)
+    lite.save_scored([scored("a1", at=opened + timedelta(minutes=45))])
+    lite.save_spikes([spike(opened=opened, articles=["a1"])])
+    assert "for 45 min" in page(client, "/")
+
+
 def test_a_series_shows_its_chart_and_its_negative_articles(filled: TestClient) -> None:
     text = page(filled, "/series/entity:First%20Republic")
     assert "26 Apr 2023 11:00 to 12:00 UTC: 2 negative of 2; 0.4 expected, above 1.5 in one case of a hundred" in text
