@@ -18,7 +18,7 @@ test: $(VENV)/test.stamp lint
 
 # One tool run that formats and lints, and one that checks types.
 lint: $(VENV)/test.stamp
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 

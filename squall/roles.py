@@ -79,9 +79,8 @@ def _archive(settings: Settings, log: Log, stop: threading.Event, registry: Coll
 
 
 def _alerts(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
-    from alerts.service import run
-
     from alerts.archive.store import Store
+    from alerts.service import run
 
     webhook = settings.slack_webhook_url
     with Store(settings.archive_url) as store:
