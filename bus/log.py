@@ -156,7 +156,11 @@ class Log(ABC):
 
     @abstractmethod
     def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Entry]:
-        """The records of one partition from offset ``start`` up to the end at the call, outside any group."""
+        """The records of one partition from offset ``start`` up to the end at the call, outside any group.
+
+        Every transaction committed before the call is in it. A log that shows open transactions in its end waits for
+        theirs, and leaves out what is aborted.
+        """
 
     def latest(self, topic: str, partition: int) -> dict[str, Entry]:
         """The newest record of each key in one partition of a compacted topic."""

@@ -26,6 +26,10 @@ UNKNOWN = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicI
 BLOCK_MS = 30_000
 """How long a producer waits for a broker before the log counts as unreachable; nothing is lost, the caller retries."""
 
+TRANSACTION_MS = 10_000
+"""After so long the broker aborts the transaction of a producer that died in it; until then readers wait behind it. A
+transaction is sent when its batch is done, and takes well under a second."""
+
 BATCH_BYTES = 256 * 1024
 """A transaction goes out in few large requests; kafka-python's default of 16 kB costs half the throughput."""
 
@@ -81,6 +85,7 @@ class TransactionalProducer:
             producer = KafkaProducer(
                 bootstrap_servers=list(self._servers),
                 transactional_id=self._id,
+                transaction_timeout_ms=TRANSACTION_MS,
                 acks="all",
                 linger_ms=5,
                 batch_size=BATCH_BYTES,

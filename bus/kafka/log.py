@@ -127,11 +127,12 @@ class KafkaLog(Log):
             return
         partition = TopicPartition(topic, number)
         with translated(self._servers, f"reading {topic}[{number}]"):
-            reader = self._new_reader()
+            reader = self._new_reader("read_committed")
             try:
                 reader.assign([partition])
                 reader.seek(partition, max(start, reader.beginning_offsets([partition])[partition]))
-                # The position passes the end over transaction markers too, which are never handed out.
+                # The position passes the end over transaction markers too, which are never handed out; open transactions
+                # below the end are waited for, at most until the broker aborts those of a dead producer.
                 while reader.position(partition) < end:
                     for record in reader.poll(timeout_ms=500).get(partition, ()):
                         if record.offset >= end:
@@ -140,10 +141,10 @@ class KafkaLog(Log):
             finally:
                 reader.close()
 
-    def _new_reader(self) -> KafkaConsumer:
+    def _new_reader(self, isolation_level: str) -> KafkaConsumer:
         return KafkaConsumer(
             bootstrap_servers=self._servers,
-            isolation_level="read_committed",
+            isolation_level=isolation_level,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=5_000,
@@ -156,7 +157,9 @@ class KafkaLog(Log):
         wanted = [TopicPartition(topic, number) for number in range(count)]
         with self._lock, translated(self._servers, f"ends of topic {topic!r}"):
             if self._reader is None:
-                self._reader = self._new_reader()
+                # The high watermark: the last stable offset lags behind commits whose markers are still being written,
+                # and a state restored up to there could miss the last transaction of its previous owner.
+                self._reader = self._new_reader("read_uncommitted")
             ends = self._reader.end_offsets(wanted)
             return [ends[partition] for partition in wanted]
 

@@ -222,6 +222,7 @@ def test_errors_of_servers_have_names(once: Once) -> None:
 
 
 def test_bodies_come_from_the_articles_pages_where_those_can_be_had(once: Once) -> None:
+    assert once.result("bodies") == ("ok", "")
     bodies = {article.url: article.body for article in once.articles("bodies")}
     assert bodies[f"{once.public.url}/article"].startswith("News The bank said on Monday that it would not pay")
     assert "Menu" not in bodies[f"{once.public.url}/article"]
