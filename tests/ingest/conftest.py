@@ -61,7 +61,10 @@ class Website:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((address, 0), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # a busy machine must not turn connections away
+
+        self._server = Server((address, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self.url = f"http://{address}:{self.port}"

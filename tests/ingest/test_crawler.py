@@ -288,7 +288,9 @@ def test_a_source_is_asked_only_for_what_has_changed(running: Running, name: str
     assert len(requests) >= 3
     assert condition not in requests[0]
     assert all(condition in headers for headers in requests[1:])
-    assert [look.result for look in running.crawl.of(name)] == ["ok"] + ["unchanged"] * (len(requests) - 1)
+    results = [look.result for look in running.crawl.of(name)]
+    assert results == ["ok"] + ["unchanged"] * (len(results) - 1)
+    assert len(requests) - len(results) in (0, 1), "the end may have cut the last one off"
 
 
 def test_an_answer_that_is_the_same_as_before_is_not_read_again(running: Running) -> None:
