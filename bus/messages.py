@@ -222,7 +222,7 @@ class TrendState(Message):
     late: int = 0
     """Of these, articles older than ``open_hour``: counted here, invisible to the detector."""
     points: list[Point] = []
-    """The hours that this record changes, oldest first (for the archive)."""
+    """The hours that ended or changed since the record before, oldest first (for the archive)."""
     since: int = 0
     """The hour from which on the series was watched, in hours since 1970. A name that is never in the news has been
     watched all the same: it begins with the oldest series of its owner, not with its own first article."""

@@ -4,6 +4,7 @@ Event time rules everything. An hour stays open for the longest horizon and the 
 absorbs it; articles that come later still are counted in the totals, and nowhere else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -39,6 +40,11 @@ CLOSE_AT = 0.5
 
 COOLDOWN_MINUTES = 60
 """After a spike has closed, how long the series stays quiet."""
+
+MOST_QUIET_POINTS = 72
+"""Hours without negative news whose points are told when a gap ends: three days, what the page shows first."""
+
+_NOTHING = Counts()
 
 GROWTH = 1.5
 """An open spike is reported anew when it has grown by this factor since the last report."""
@@ -117,8 +123,10 @@ def _absorb(state: TrendState, rules: Rules) -> None:
         state.exposure = state.exposure * kept + (1 - kept) / (1 - FORGET)
         state.mass *= kept
         state.squares *= kept
+        state.points += _points(state, range(max(state.open_hour, until - MOST_QUIET_POINTS), until))
         state.open_hour = until
         if waiting:
+            state.points += _points(state, [until])
             weight = state.weights.pop(until)
             if state.exposure >= WARM_UP_HOURS:  # a past spike must not become the new normal
                 weight = min(weight, max(1.0, upper(expect(normal(state), 1.0))))
@@ -206,12 +214,19 @@ def _event(
     )
 
 
-def points(state: TrendState, hours: set[int]) -> list[Point]:
-    """What is known of these hours, beside what the baseline expects of them; hours absorbed already are left out."""
+def add_points(state: TrendState, hours: set[int]) -> None:
+    """Add to the state's points those of these hours that are not over yet; the others were added as they ended."""
+    state.points += _points(state, sorted(hour for hour in hours if hour in state.hours))
+
+
+def _points(state: TrendState, hours: Sequence[int]) -> list[Point]:
+    """What is known of hours, beside what the baseline expects of one."""
+    if not hours:
+        return []
     expected = expect(normal(state), 1.0)
     band = round(expected.mean, 3), round(upper(expected), 2)
-    found = [(hour, state.hours.get(hour)) for hour in sorted(hours)]
-    return [Point(hour, counts.relevant, counts.negative, *band) for hour, counts in found if counts is not None]
+    found = [(hour, state.hours.get(hour, _NOTHING)) for hour in hours]
+    return [Point(hour, counts.relevant, counts.negative, *band) for hour, counts in found]
 
 
 def time_of(minute: int) -> datetime:

@@ -14,7 +14,7 @@ from bus.log import Entry, Log, Partition, Record
 from bus.messages import OUTCOMES, SpikeEvent, Tally, TrendState, decode, encode, utcnow
 from bus.stage import Stage, dead_letter, latency, run_stage
 from bus.topics import SPIKES, TALLIES, TRENDS
-from stream_worker.series import Rules, add, judge, points, read
+from stream_worker.series import Rules, add, add_points, judge, read
 from stream_worker.tallies import ALL
 
 GROUP = "trends"
@@ -72,14 +72,18 @@ class Trends(Stage):
                     records.append(dead_letter(GROUP, entry, error))
                     continue
                 state = self._state(entry.partition, tally)
-                hours = touched.setdefault(tally.series, (state, set()))[1]
-                hours.update(minute.minute // 60 for minute in tally.minutes)
+                if tally.series not in touched:
+                    touched[tally.series] = state, set()
+                    state.points = []
+                touched[tally.series][1].update(minute.minute // 60 for minute in tally.minutes)
                 self._count(state, tally)
             self._heard = time.monotonic()
-            for state in self._judge_open(self._clock):
-                touched.setdefault(state.series, (state, set()))
             for state, hours in touched.values():
-                state.points = points(state, hours)
+                add_points(state, hours)
+            for state in self._judge_open(self._clock):
+                if state.series not in touched:
+                    touched[state.series] = state, set()
+                    state.points = []
             return records + self._records(state for state, _ in touched.values())
 
     def tick(self) -> list[Record]:

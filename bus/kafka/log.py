@@ -131,8 +131,8 @@ class KafkaLog(Log):
             try:
                 reader.assign([partition])
                 reader.seek(partition, max(start, reader.beginning_offsets([partition])[partition]))
-                # The position passes the end over transaction markers too, which are never handed out; open transactions
-                # below the end are waited for, at most until the broker aborts those of a dead producer.
+                # The position passes the end over transaction markers too, which are never handed out. It waits for the
+                # open transactions below the end, at most until the broker aborts those of a dead producer.
                 while reader.position(partition) < end:
                     for record in reader.poll(timeout_ms=500).get(partition, ()):
                         if record.offset >= end:

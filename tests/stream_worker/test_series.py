@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.messages import Counts, Minute, Negative, SpikeEvent, TrendState
-from stream_worker.series import Rules, add, judge, points, read
+from stream_worker.series import Rules, add, add_points, judge, read
 
 HOUR = 60
 DAY = 24 * HOUR
@@ -125,14 +125,28 @@ def test_points_tell_an_hour_and_its_band() -> None:
     state = TrendState(series="s")
     feed(state, quiet_days(3))
     hour = state.minute // 60
-    (point,) = points(state, {hour})
+    add_points(state, {hour, hour - 40})
+    *over, point = state.points
     assert (point.hour, point.articles) == (hour, 2)
     assert 0 < point.expected < point.upper
+    assert [point.hour for point in over] == list(range(over[0].hour, state.open_hour)), "each hour once, as it ended"
+
+
+def test_hours_without_news_have_their_expectation_too() -> None:
+    state = TrendState(series="s")
+    feed(state, quiet_days(3))
+    state.points = []
+    add(state, other_news(BASE + 4 * DAY), RULES)
+    assert len(state.points) >= 24
+    assert all(point.expected > 0 for point in state.points)
+    add(state, other_news(BASE + 200 * DAY), RULES)
+    assert len(state.points) < 200
 
 
 def test_a_state_stays_small_whatever_it_has_seen() -> None:
     state = TrendState(series="s")
     feed(state, quiet_days(20, every=10))
+    state.points = []  # as at the beginning of each batch
     assert len(msgspec.json.encode(state)) < 16_000
 
 
