@@ -25,6 +25,10 @@ class LogUnreachable(LogError):
     """Raised when the log's server or file does not answer in time; the same call may succeed later."""
 
 
+class RecordTooLarge(LogError):
+    """Raised when the log refuses a record for its size: no later attempt can succeed."""
+
+
 class Fenced(LogError):
     """Raised when a transaction comes from a consumer that has lost its partitions; another one does their work."""
 

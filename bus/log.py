@@ -89,6 +89,13 @@ class Consumer(ABC):
         """The partitions whose ownership began since the last call, lost and regained ones among them."""
 
     @abstractmethod
+    def rewind(self) -> None:
+        """Go back to the committed offsets, now or at the next poll: what was polled since is polled again.
+
+        For a caller that fails between a poll and its transaction. Raises nothing.
+        """
+
+    @abstractmethod
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Commit what the block publishes together with the offsets of everything polled so far.
 
@@ -99,6 +106,7 @@ class Consumer(ABC):
             Fenced: the partitions belong to another consumer by now; nothing was written, and the next poll starts
                 from what the group has committed.
             LogFull, LogUnreachable: nothing was written; the same records are polled again.
+            RecordTooLarge: as these, but the block must not publish the same again.
         """
 
     def commit(self) -> None:

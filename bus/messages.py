@@ -254,12 +254,14 @@ class DeadLetter(Message):
     stage: str
     error: str
     value: bytes
-    """The original bytes (base64 in the JSON)."""
+    """The original bytes (base64 in the JSON), or as many of them as fit."""
     at: datetime
     topic: str = ""
     partition: int = -1
     offset: int = -1
     """Where it stood on the log; -1 when it never reached it."""
+    length: int = 0
+    """Bytes of the original; 0 means all are here."""
     origin: str = ""
     """Where it came from when not from the log: a file and line, a URL, an address."""
 

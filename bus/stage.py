@@ -11,8 +11,9 @@ Faults:
 - Fenced: another consumer owns the partitions now. Nothing was written; the stage goes on with what it owns.
 - The log is full or unreachable, or a stage's own database or queue is (:meth:`Stage.passes`): nothing was written;
   the same records come again after a pause.
-- The stage raises an error of its own: the batch is polled again record by record, and a record that fails alone
-  :data:`TRIES` times goes to ``news.dead`` with its error. The others lose nothing.
+- The stage raises an error of its own, or makes a record that is too large for the log: the batch is polled again record
+  by record, and a record that fails alone :data:`TRIES` times goes to ``news.dead`` with its error. The others lose
+  nothing.
 - A deleted topic or a corrupt log ends the role with one clear line; its supervisor starts it again.
 """
 
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from bus.errors import Fenced, LogError, LogFull, LogUnreachable, SquallError
+from bus.errors import Fenced, LogError, LogFull, LogUnreachable, RecordTooLarge, SquallError
 from bus.log import Consumer, Entry, Log, Partition, Record
 from bus.messages import DeadLetter, encode, utcnow
 from bus.topics import DEAD
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 TRIES = 3
 """How often a record that fails alone is tried before it is put aside."""
+
+LETTER_BYTES = 500_000
+"""Most bytes of a record that its dead letter holds: as base64 they still fit a Kafka record of 1 MB."""
 
 POLL_SECONDS = 0.5
 """Longest wait for records: what a stop costs, and how often an idle stage is given a tick."""
@@ -112,7 +116,8 @@ def dead_letter(stage: str, entry: Entry, error: BaseException) -> Record:
     letter = DeadLetter(
         stage=stage,
         error=text,
-        value=entry.value,
+        value=entry.value[:LETTER_BYTES],
+        length=len(entry.value),
         at=utcnow(),
         topic=entry.topic,
         partition=entry.partition,
@@ -172,6 +177,8 @@ class _Loop:
         """Records still to be polled one by one, because one of them fails."""
         self._failures = 0
         """How often the record at hand has failed alone."""
+        self._error: Exception | None = None
+        """What it failed with."""
         self._measured = 0.0
 
     def step(self) -> bool:
@@ -182,7 +189,11 @@ class _Loop:
             owned = self._consumer.assignment
             # Set first: when restoring fails half-way it has to be done again, for everything.
             gained, self.stale = (owned if self.stale else gained), True
-            self._stage.restore(gained, owned)
+            try:
+                self._stage.restore(gained, owned)
+            except BaseException:
+                self._consumer.rewind()  # the records just polled must come again, after the state
+                raise
             self.stale = False
         if entries:
             self._handle(entries)
@@ -192,35 +203,35 @@ class _Loop:
         return bool(entries)
 
     def _handle(self, entries: Sequence[Entry]) -> None:
+        condemned = self._error if len(entries) == 1 and self._failures >= TRIES else None
         try:
             with self._consumer.transaction() as transaction:
-                records = self._records(entries)
+                if condemned is None:
+                    records = self._stage.handle(entries)
+                else:
+                    records = [dead_letter(self._stage.name, entries[0], condemned)]
                 transaction.publish(records)
         except Exception as error:
             self.stale = True
-            if isinstance(error, LogError) or self._stage.passes(error):
+            if self._passes(error):
                 raise
-            if len(entries) > 1:
+            self._error = error
+            if len(entries) == 1:
+                self._failures += 1
+            else:
                 self._singly = len(entries)
                 logger.warning("%s: %s in a batch of %d; trying them one by one", self._stage.name, error, len(entries))
         else:
-            self._failures = 0
+            self._failures, self._error = 0, None
             self._singly = max(0, self._singly - 1)
             self._metrics.dead.labels(self._stage.name).inc(sum(record.topic == DEAD for record in records))
-            self._stage.committed()
+            if condemned is None:
+                self._stage.committed()
 
-    def _records(self, entries: Sequence[Entry]) -> list[Record]:
-        """What the stage makes of the entries; of one that keeps failing alone, a dead letter."""
-        try:
-            return self._stage.handle(entries)
-        except Exception as error:
-            if isinstance(error, LogError) or self._stage.passes(error):
-                raise
-            self._failures += len(entries) == 1
-            if self._failures < TRIES:
-                raise
-            self.stale = True  # what the stage changed before it failed did not happen
-            return [dead_letter(self._stage.name, entries[0], error)]
+    def _passes(self, error: Exception) -> bool:
+        """Whether an error is not the fault of the records at hand."""
+        mine = isinstance(error, LogError) and not isinstance(error, RecordTooLarge)
+        return mine or self._stage.passes(error)
 
     def _commit(self, records: Sequence[Record]) -> None:
         with self._consumer.transaction() as transaction:

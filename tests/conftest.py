@@ -15,5 +15,5 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    with kafka.broker(tmp_path_factory.mktemp("kafka")) as address:
-        yield address
+    with kafka.broker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker.address

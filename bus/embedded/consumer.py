@@ -177,6 +177,10 @@ class EmbeddedConsumer(Consumer):
             self._connection.execute("COMMIT")
         self._gained = set(self._positions)
 
+    def rewind(self) -> None:
+        self._generation = -1  # as at the beginning: the next poll takes over what is owned, from the committed offsets
+        self._looked = 0.0
+
     def _rewind(self) -> None:
         """Go back to the group's committed offsets."""
         committed = {

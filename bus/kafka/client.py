@@ -1,13 +1,14 @@
 """What producers, consumers and the log share: options for kafka-python, and its errors in the log's own words."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
-from bus.errors import Fenced, LogError, LogFull, LogUnreachable, UnknownTopic
+from bus.errors import Fenced, LogError, LogFull, LogUnreachable, RecordTooLarge, UnknownTopic
 from bus.log import Entry, Record, partition_of
 
 FENCED = (
@@ -23,8 +24,9 @@ FENCED = (
 
 UNKNOWN = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError)
 
-BLOCK_MS = 30_000
-"""How long a producer waits for a broker before the log counts as unreachable; nothing is lost, the caller retries."""
+BLOCK_SECONDS = 8.0
+"""How long a call waits for a broker before the log counts as unreachable; nothing is lost, the caller retries. Less than
+the ten seconds in which a role has to end."""
 
 TRANSACTION_MS = 10_000
 """After so long the broker aborts the transaction of a producer that died in it; until then readers wait behind it. A
@@ -46,14 +48,39 @@ def translated(servers: Sequence[str], what: str) -> Iterator[None]:
         raise UnknownTopic(
             f"{where}: the topic does not exist; was it deleted? Starting a role creates it again"
         ) from error
-    except (kafka_errors.MessageSizeTooLargeError, kafka_errors.InvalidConfigurationError) as error:
-        raise LogError(f"{where}: {error}") from error
+    except kafka_errors.MessageSizeTooLargeError as error:
+        raise RecordTooLarge(f"{where}: {error}") from error
     except kafka_errors.KafkaStorageError as error:
         raise LogFull(f"{where}: {error}; nothing of this transaction was written, free space on the broker") from error
     except (kafka_errors.RetriableError, kafka_errors.TransactionAbortedError) as error:
         raise LogUnreachable(f"{where}: {type(error).__name__}: {error}; does the broker run?") from error
     except kafka_errors.KafkaError as error:
         raise LogError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def within(seconds: float, what: str, call: Callable[[], object]) -> None:
+    """Make a call of kafka-python that knows no time-out, and wait for it so long at most.
+
+    A call that takes longer is left behind in its thread, and ends when its client is closed.
+
+    Raises:
+        KafkaTimeoutError: it took longer.
+    """
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise kafka_errors.KafkaTimeoutError(f"{what}: no answer within {seconds:g} s")
+    if failure:
+        raise failure[0]
 
 
 def entry_of(record: Any) -> Entry:
@@ -89,14 +116,14 @@ class TransactionalProducer:
                 acks="all",
                 linger_ms=5,
                 batch_size=BATCH_BYTES,
-                max_block_ms=BLOCK_MS,
+                max_block_ms=int(BLOCK_SECONDS * 1000),
                 allow_auto_create_topics=False,
                 **self._options,
             )
             try:
                 producer.init_transactions()
             except BaseException:
-                producer.close(timeout=1)
+                _throw_away(producer)
                 raise
             self._producer = producer
         self._producer.begin_transaction()
@@ -106,19 +133,22 @@ class TransactionalProducer:
         assert self._producer is not None
         counts = {topic: self._partitions(topic) for topic in {record.topic for record in records}}
         for record in records:
-            self._producer.send(
+            future = self._producer.send(
                 record.topic,
                 key=record.key.encode(),
                 value=record.value,
                 partition=partition_of(record.key, counts[record.topic]),
             )
+            if future.failed():  # it never became part of the transaction, whose commit would succeed without it
+                raise future.exception
 
     def commit(self, offsets: dict[Any, Any] | None = None, group: Any = None) -> None:
         """Commit the open transaction, with a consumer's offsets in it when given."""
-        assert self._producer is not None
+        producer = self._producer
+        assert producer is not None
         if offsets:
-            self._producer.send_offsets_to_transaction(offsets, group)
-        self._producer.commit_transaction()
+            within(BLOCK_SECONDS, "sending offsets", lambda: producer.send_offsets_to_transaction(offsets, group))
+        within(BLOCK_SECONDS, "committing", producer.commit_transaction)
 
     def abort(self) -> None:
         """Give the open transaction up. A producer that cannot even abort is thrown away; the broker aborts for it."""
@@ -126,12 +156,18 @@ class TransactionalProducer:
         if producer is None:
             return
         try:
-            producer.abort_transaction()
+            within(1.0, "aborting", producer.abort_transaction)
             self._producer = producer
         except kafka_errors.KafkaError:
-            producer.close(timeout=1)
+            _throw_away(producer)
 
     def close(self) -> None:
         if self._producer is not None:
-            self._producer.close(timeout=5)
+            _throw_away(self._producer)
             self._producer = None
+
+
+def _throw_away(producer: KafkaProducer) -> None:
+    """Close a producer whatever state it is in; what it had not committed, the broker aborts."""
+    with suppress(kafka_errors.KafkaError):
+        producer.close(timeout=1)

@@ -11,7 +11,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.structs import OffsetAndMetadata
 
 from bus.errors import Fenced
-from bus.kafka.client import TransactionalProducer, entry_of, translated
+from bus.kafka.client import BLOCK_SECONDS, TransactionalProducer, entry_of, translated
 from bus.log import Consumer, Entry, Partition, Record, Transaction
 
 TOPIC_CHECK_SECONDS = 5.0
@@ -62,6 +62,8 @@ class KafkaLogConsumer(Consumer):
         self._checked = time.monotonic()
         self._flag = _Flag()
         self._sent: dict[TopicPartition, int] = {}
+        self._member: Any = None
+        """Who this was in the group at the last poll: what a transaction's offsets are committed as."""
         with translated(servers, f"joining group {group!r}"):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(servers),
@@ -87,9 +89,12 @@ class KafkaLogConsumer(Consumer):
     def poll(self, max_records: int, timeout: float) -> list[Entry]:
         with translated(self._servers, f"polling {', '.join(self._topics)}"):
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+            # Taken here, with the records: a heartbeat that is answered "unknown member" empties it behind our back,
+            # and brokers accept offsets from a nameless member.
+            self._member = self._consumer.group_metadata()
             if self._flag.changed:
-                self._flag.changed = False
                 self._rewind()
+                self._flag.changed = False
                 return []
             if not found and time.monotonic() - self._checked > TOPIC_CHECK_SECONDS:
                 self._checked = time.monotonic()
@@ -102,30 +107,38 @@ class KafkaLogConsumer(Consumer):
     def _rewind(self) -> None:
         """Go back to the group's committed offsets, or to the beginning where there are none."""
         for partition in self._consumer.assignment():
-            committed = self._consumer.committed(partition)
+            committed = self._consumer.committed(partition, timeout_ms=BLOCK_SECONDS * 1000)
             if committed is None:
                 self._consumer.seek_to_beginning(partition)
             else:
                 self._consumer.seek(partition, committed)
         self._sent.clear()
 
+    def rewind(self) -> None:
+        self._flag.changed = True
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         what = f"transaction of group {self._group!r}"
         with translated(self._servers, what):
-            if self._flag.changed:
-                raise Fenced(f"kafka:{','.join(self._servers)}: {what}: its partitions are moving")
+            self._check_ownership(what)
             try:
                 self._producer.begin()
                 yield _Open(self._producer)
+                self._check_ownership(what)
                 positions = self._positions()
                 offsets = {p: OffsetAndMetadata(at, "", -1) for p, at in positions.items() if self._sent.get(p) != at}
-                self._producer.commit(offsets, self._consumer.group_metadata())
+                self._producer.commit(offsets, self._member)
                 self._sent = positions
             except BaseException:
                 self._producer.abort()
                 self._rewind_quietly()
                 raise
+
+    def _check_ownership(self, what: str) -> None:
+        if self._flag.changed or self._consumer.group_metadata() != self._member:
+            self._flag.changed = True
+            raise Fenced(f"kafka:{','.join(self._servers)}: {what}: its partitions are moving")
 
     def _rewind_quietly(self) -> None:
         """Rewind now, or at the next poll when the broker does not answer now."""
@@ -136,18 +149,20 @@ class KafkaLogConsumer(Consumer):
 
     def _positions(self) -> dict[TopicPartition, int]:
         """The next offset of each owned partition; past transaction markers too, so that no lag remains of them."""
-        return {p: at for p in self._consumer.assignment() if (at := self._consumer.position(p)) is not None}
+        timeout = BLOCK_SECONDS * 1000
+        owned = self._consumer.assignment()
+        return {p: at for p in owned if (at := self._consumer.position(p, timeout_ms=timeout)) is not None}
 
     def lag(self) -> dict[Partition, int]:
         with translated(self._servers, f"lag of group {self._group!r}"):
             owned = self._consumer.assignment()
-            ends = self._consumer.end_offsets(list(owned)) if owned else {}
-            return {
-                Partition(p.topic, p.partition): max(0, ends[p] - self._sent.get(p, self._consumer.committed(p) or 0))
-                for p in owned
-            }
+            timeout = BLOCK_SECONDS * 1000
+            ends = self._consumer.end_offsets(list(owned), timeout_ms=timeout) if owned else {}
+            known = {p: self._sent.get(p) for p in owned}
+            done = {p: self._consumer.committed(p, timeout_ms=timeout) if at is None else at for p, at in known.items()}
+            return {Partition(p.topic, p.partition): max(0, ends[p] - (done[p] or 0)) for p in owned}
 
     def close(self) -> None:
         with translated(self._servers, f"leaving group {self._group!r}"):
             self._producer.close()
-            self._consumer.close(autocommit=False)
+            self._consumer.close(autocommit=False, timeout_ms=2_000)

@@ -23,6 +23,14 @@ SESSION_SECONDS = 10.0
 POLL_SECONDS = 300.0
 """After so long between two polls a member that still sends heartbeats counts as stuck; bounds a batch's time."""
 
+READ_SECONDS = 20.0
+"""How long a read waits for a broker, or behind an open transaction: longer than TRANSACTION_MS."""
+
+COMPACT_SEGMENT_MS = 600_000
+COMPACT_SEGMENT_BYTES = 64 * 2**20
+"""When a compacted topic's segment is closed. The open one is never compacted, and with Kafka's defaults (a week, 1 GB) a
+restart would read all of that."""
+
 COORDINATOR_SECONDS = 15.0
 """How long a group's coordinator may take to come up on a new broker."""
 
@@ -133,7 +141,12 @@ class KafkaLog(Log):
                 reader.seek(partition, max(start, reader.beginning_offsets([partition])[partition]))
                 # The position passes the end over transaction markers too, which are never handed out. It waits for the
                 # open transactions below the end, at most until the broker aborts those of a dead producer.
-                while reader.position(partition) < end:
+                at, moved = start, time.monotonic()
+                while (position := reader.position(partition)) < end:
+                    if position > at:
+                        at, moved = position, time.monotonic()
+                    elif time.monotonic() - moved > READ_SECONDS:
+                        raise kafka_errors.KafkaTimeoutError(f"stands at offset {at} of {end} for {READ_SECONDS:g} s")
                     for record in reader.poll(timeout_ms=500).get(partition, ()):
                         if record.offset >= end:
                             return
@@ -193,7 +206,13 @@ def _options(topic: TopicSpec) -> dict[str, Any]:
     """A topic's settings in Kafka's words."""
     age = str(int(topic.retention_seconds * 1000))
     if topic.compacted:
-        configs = {"cleanup.policy": "compact", "min.compaction.lag.ms": age}
+        configs = {
+            "cleanup.policy": "compact",
+            "min.compaction.lag.ms": age,
+            "max.compaction.lag.ms": str(2 * int(age)),
+            "segment.ms": str(COMPACT_SEGMENT_MS),
+            "segment.bytes": str(COMPACT_SEGMENT_BYTES),
+        }
     else:
         configs = {"cleanup.policy": "delete", "retention.ms": age}
     return {"num_partitions": topic.partitions, "configs": configs}

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 import bus.stage
 from bus.embedded import EmbeddedLog
-from bus.errors import LogFull, UnknownTopic
+from bus.errors import LogFull, LogUnreachable, UnknownTopic
 from bus.log import Entry, Log, Partition, Record
 from bus.messages import DeadLetter, decode
 from bus.stage import Stage, run_stage
@@ -120,3 +120,27 @@ def test_a_deleted_topic_ends_the_role_with_one_clear_line(log: EmbeddedLog) -> 
     with pytest.raises(UnknownTopic, match="topic 'in' was deleted while group 'copy' reads it"):
         run_stage(log, stage, batch=10, stop=threading.Event(), registry=CollectorRegistry())
     timer.join()
+
+
+def test_records_polled_before_a_restore_that_fails_are_not_lost(
+    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus.stage, "FIRST_PAUSE", 0.05)
+    log.publish([Record("in", f"k{i}", b"%02d" % i) for i in range(30)])
+    faults = iter(["none", "handle", "restore", "restore"])
+
+    class Flapping(Copy):
+        def restore(self, gained: frozenset[Partition], owned: frozenset[Partition]) -> None:
+            if next(faults, "none") == "restore":
+                raise LogUnreachable("no answer")
+            super().restore(gained, owned)
+
+        def handle(self, entries: Sequence[Entry]) -> list[Record]:
+            if next(faults, "none") == "handle":
+                raise LogFull("disk full")
+            return super().handle(entries)
+
+    stage = Flapping(log)
+    run_until(log, stage, lambda: len(written(log, "out")) >= 30)
+    assert written(log, "out") == [b"%02d" % i for i in range(30)]
+    assert stage.count == 30

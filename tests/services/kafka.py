@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,24 +46,45 @@ def jars() -> Path:
     return JARS
 
 
-@contextmanager
-def broker(folder: Path) -> Iterator[str]:
-    """Run a broker with its data in ``folder``; gives HOST:PORT."""
-    port, controller = free_port(), free_port()
-    properties = folder / "server.properties"
-    properties.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
-    java = ["java", "-Xmx512m", "-cp", f"{jars()}/*"]
-    cluster = subprocess.run(
-        [*java, "kafka.tools.StorageTool", "random-uuid"], capture_output=True, text=True, check=True
-    )
-    identity = cluster.stdout.strip().splitlines()[-1]
-    with (folder / "broker.log").open("wb") as log:
-        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties)]
-        subprocess.run(format_, stdout=log, stderr=log, check=True)
-        process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
-    try:
+class Broker:
+    """A running broker.
+
+    Args:
+        folder: for its data and its output.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        port, controller = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        properties = folder / "server.properties"
+        properties.write_text(PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
+        java = ["java", "-Xmx512m", "-cp", f"{jars()}/*"]
+        storage = [*java, "kafka.tools.StorageTool"]
+        named = subprocess.run([*storage, "random-uuid"], capture_output=True, text=True, check=True)
+        cluster = named.stdout.strip().splitlines()[-1]
+        with (folder / "broker.log").open("wb") as log:
+            format_ = [*storage, "format", "-t", cluster, "-c", str(properties)]
+            subprocess.run(format_, stdout=log, stderr=log, check=True)
+            self._process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
         wait_until(lambda: answers(port), 60, f"Kafka on port {port}, see {folder / 'broker.log'}")
-        yield f"127.0.0.1:{port}"
+
+    def pause(self) -> None:
+        """Stop answering, as behind a cut network."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def broker(folder: Path) -> Iterator[Broker]:
+    """Run a broker with its data in ``folder``."""
+    running = Broker(folder)
+    try:
+        yield running
     finally:
-        process.kill()
-        process.wait()
+        running.kill()
