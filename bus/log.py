@@ -140,7 +140,7 @@ class Log(ABC):
 
     @abstractmethod
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
-        """Create the topics that do not exist yet; the others stay as they are."""
+        """Create the topics that do not exist yet; those of the embedded log that do get their new retention."""
 
     @abstractmethod
     def delete_topic(self, topic: str) -> None:

@@ -11,9 +11,9 @@ Faults:
 - Fenced: another consumer owns the partitions now. Nothing was written; the stage goes on with what it owns.
 - The log is full or unreachable, or a stage's own database or queue is (:meth:`Stage.passes`): nothing was written;
   the same records come again after a pause.
-- The stage raises an error of its own, or makes a record that is too large for the log: the batch is polled again record
-  by record, and a record that fails alone :data:`TRIES` times goes to ``news.dead`` with its error. The others lose
-  nothing.
+- The stage raises an error of its own, or makes a record that is too large for the log: the batch is polled again
+  record by record, and a record that fails alone :data:`TRIES` times goes to ``news.dead`` with its error. The others
+  lose nothing.
 - A deleted topic or a corrupt log ends the role with one clear line; its supervisor starts it again.
 """
 

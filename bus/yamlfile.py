@@ -1,5 +1,6 @@
 """YAML files that people write: every mistake is a ConfigError with file, line and what was expected."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,18 @@ from bus.errors import ConfigError
 
 Fields = dict[str, tuple[str, Callable[[Any], Any]]]
 """For each field, what is expected in words, and the function that reads its value (ValueError when it is not that)."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but for the words that YAML 1.1 took for booleans: NO is a country and ON a ticker."""
+
+
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
 def shown(node: yaml.Node) -> str:
@@ -46,7 +59,7 @@ class YamlFile:
         """Parse ``text``; ``file`` is what errors call it. Raises ConfigError when it is not YAML."""
         self.file = file
         try:
-            self._root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+            self._root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1

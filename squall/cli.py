@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bus.errors import SquallError
+from bus.errors import ConfigError, SquallError
 from squall.commands import COMMANDS
 
 app = typer.Typer(
@@ -43,12 +43,17 @@ for register in COMMANDS:
 
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit status 1."""
-    logging.basicConfig(
-        level=os.environ.get("SQUALL_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     try:
+        logging.basicConfig(level=_log_level(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         app()
-    except SquallError as error:
+    except (SquallError, OSError) as error:  # a file that cannot be read or written is the user's to mend, too
         print(f"squall: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _log_level() -> str:
+    level = os.environ.get("SQUALL_LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        levels = "DEBUG, INFO, WARNING or ERROR"
+        raise ConfigError(f"SQUALL_LOG_LEVEL: expected {levels}, got {level!r}")
+    return level

@@ -1,6 +1,7 @@
 """``squall doctor``: what is configured, what answers, what is missing."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from bus.errors import SquallError
@@ -34,14 +35,18 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    file = settings.path(settings.home / "squall.toml") if settings.home.parts else settings.path(settings.home)
-    yield Finding("ok", "settings", f"folder {settings.home.absolute()}, sensitivity {settings.sensitivity} ({file})")
+    file = settings.file.absolute() if settings.file else "no squall.toml, all defaults"
+    yield Finding("ok", "settings", f"{file}; paths start at {settings.home.absolute()}")
 
 
 def _log(settings: Settings) -> Iterator[Finding]:
     from bus.topics import ARTICLES, DEAD
     from squall.commands.context import open_log
 
+    kind, _, rest = settings.log.partition(":")
+    if kind == "sqlite" and not settings.path(Path(rest)).exists():
+        yield Finding("ok", "log", f"{settings.log}: made at the first start")
+        return
     with open_log(settings) as log:
         articles, dead, lag = sum(log.ends(ARTICLES)), sum(log.ends(DEAD)), log.lag("worker", ARTICLES)
         yield Finding("ok", "log", f"{settings.log}: {articles} articles, {lag} not scored yet, {dead} dead letters")
@@ -68,20 +73,23 @@ def _sources(settings: Settings) -> Iterator[Finding]:
 
 
 def _watchlist(settings: Settings) -> Iterator[Finding]:
-    from stream_worker.watchlist import check_unambiguous, load_watchlist
+    from stream_worker.watchlist import load_watchlist
 
     file = settings.path(settings.watchlist)
     if not file.is_file():
         yield Finding("missing", "watchlist", f"{file}: no companies are watched; 'squall init' writes an example")
         return
     entities = load_watchlist(file)
-    check_unambiguous(entities, file)
     yield Finding("ok", "watchlist", f"{file}: {len(entities)} entities")
 
 
 def _archive(settings: Settings) -> Iterator[Finding]:
     from alerts.archive.store import Store
 
+    file = settings.archive_url.removeprefix("sqlite:///")
+    if file != settings.archive_url and not Path(file).exists():
+        yield Finding("ok", "archive", f"{file}: made at the first start")
+        return
     with Store(settings.archive_url) as store:
         totals = store.read.totals()
     yield Finding("ok", "archive", f"{sum(totals.values())} articles stored")
@@ -95,7 +103,7 @@ def _push(settings: Settings) -> Iterator[Finding]:
 
 
 def _slack(settings: Settings) -> Iterator[Finding]:
-    if settings.slack_webhook_url is None:
+    if not settings.slack_webhook_url:
         yield Finding("missing", "slack", "no SQUALL_SLACK_WEBHOOK_URL: alerts show on the page and the terminal only")
     else:
         yield Finding("ok", "slack", "a webhook is set; 'squall alerts-test' posts a test message")

@@ -4,7 +4,9 @@ A role is a function of the settings, a stop event and a metrics registry; its r
 """
 
 import logging
+import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from bus.errors import ConfigError
+from bus.errors import ConfigError, LogError
 from bus.log import Log
 from squall.settings import METRICS_OFFSET, Settings
 
 logger = logging.getLogger(__name__)
+
+CLEAN_SECONDS = 600.0
+"""How often, about, the embedded log deletes what is too old and compacts."""
 
 Role = Callable[[Settings, Log, threading.Event, CollectorRegistry], None]
 
@@ -42,12 +47,11 @@ def _ingest(settings: Settings, log: Log, stop: threading.Event, registry: Colle
 
 def _worker(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
     from model.classifier import Classifier
-    from stream_worker.watchlist import Linker, check_unambiguous, load_watchlist
+    from stream_worker.watchlist import Linker, load_watchlist
     from stream_worker.worker import run
 
     file = settings.path(settings.watchlist)
     entities = load_watchlist(file) if file.is_file() else []
-    check_unambiguous(entities, file)
     classifier = Classifier.load(
         settings.path(settings.model), device=settings.model_device, threads=settings.model_threads
     )
@@ -122,6 +126,7 @@ def run_role(name: str, settings: Settings, log: Log) -> None:
     Gauge("squall_role_up", "1 while the role runs.", ["role"], registry=registry).labels(name).set(1)
     port = settings.metrics_port + METRICS_OFFSET[name] if settings.metrics_port and name in METRICS_OFFSET else 0
     server = serve_metrics(settings.metrics_host, port, registry) if port else None
+    threading.Thread(target=_clean, args=(log, stop), name="clean", daemon=True).start()
     logger.info("%s: started%s", name, f", metrics on http://{settings.metrics_host}:{port}/metrics" if port else "")
     try:
         ROLES[name](settings, log, stop, registry)
@@ -130,6 +135,15 @@ def run_role(name: str, settings: Settings, log: Log) -> None:
             server.shutdown()
             server.server_close()
     logger.info("%s: stopped", name)
+
+
+def _clean(log: Log, stop: threading.Event) -> None:
+    """Keep the log within its retention, if that is not a server's work: any role does, in turns by chance."""
+    while not stop.wait(CLEAN_SECONDS * random.uniform(0.5, 1.5)):
+        try:
+            log.clean()
+        except LogError as error:
+            logger.error("cleaning the log: %s", error)
 
 
 def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> ThreadingHTTPServer:
@@ -155,8 +169,11 @@ def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Threadin
         def log_message(self, format: str, *args: object) -> None:
             """Scrapes come every few seconds; they are no news."""
 
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = Server((host, port), Handler)
     except OSError as error:
         raise ConfigError(f"metrics address {host}:{port}: {error.strerror}; set metrics_port to a free one") from error
     server.daemon_threads = True

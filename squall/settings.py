@@ -6,7 +6,7 @@ docs/settings.md lists them for users, and tests/squall/test_settings.py fails w
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -44,7 +44,9 @@ class Settings(BaseSettings):
         description="Silence after which a Kafka consumer's partitions go to others.",
     )
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of each news topic, when Squall creates it.")
-    retention_days: float = Field(7.0, gt=0, description="Days that the log keeps articles, scores and tallies.")
+    retention_days: float = Field(
+        7.0, gt=0, description="Days that the log keeps articles, scores and tallies (Kafka: of new topics)."
+    )
 
     sources: Path = Field(Path("sources.yml"), description="The sources to crawl.")
     watchlist: Path = Field(Path("watchlist.yml"), description="Companies and people to watch.")
@@ -65,7 +67,10 @@ class Settings(BaseSettings):
 
     sensitivity: Literal["fewer", "balanced", "more"] = Field("balanced", description="How easily a spike opens.")
     horizons_minutes: Annotated[list[int], NoDecode] = Field(
-        [60, 360], description="Windows in which negative articles are counted, in minutes."
+        [60, 360],
+        min_length=1,
+        max_length=8,
+        description="Windows in which negative articles are counted: minutes, multiples of 5 up to a week.",
     )
     lateness_minutes: int = Field(
         15, ge=0, description="How late an article may come, in event time, and still count towards spikes."
@@ -102,6 +107,14 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    @field_validator("horizons_minutes")
+    @classmethod
+    def _whole_slots(cls, value: list[int]) -> list[int]:
+        for minutes in value:
+            if not 5 <= minutes <= 7 * 1440 or minutes % 5:
+                raise ValueError(f"{minutes}: expected multiples of 5 from 5 to {7 * 1440}")
+        return sorted(set(value))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -112,6 +125,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that these settings were read from; None when there was none."""
+        return self._file
 
     def path(self, path: Path) -> Path:
         """A path of the settings, made absolute."""
@@ -128,7 +148,12 @@ class Settings(BaseSettings):
     @property
     def page_link(self) -> str:
         """How people reach the page, without a slash at the end."""
-        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+        host = f"[{self.page_host}]" if ":" in self.page_host else self.page_host
+        return (self.page_url or f"http://{host}:{self.page_port}").rstrip("/")
+
+
+SECRET = {"kafka_options", "archive", "slack_webhook_url", "grafana_token", "push_tokens"}
+"""Settings whose values no error shows; neither does one show that of a name it does not know, a misspelled secret."""
 
 
 def load(config: Path | None = None, **options: Any) -> Settings:
@@ -149,11 +174,12 @@ def load(config: Path | None = None, **options: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
-        shown = "(hidden)" if "token" in name or "webhook" in name else repr(first["input"])
+        shown = repr(first["input"]) if name in Settings.model_fields and name not in SECRET else "(hidden)"
         where = f"{file}, SQUALL_{name.upper()} or option {name}"
         raise ConfigError(f"{where}: {first['msg']}, got {shown}; docs/settings.md lists the settings") from error
     except ValueError as error:  # tomllib.TOMLDecodeError
         raise ConfigError(f"{file}: not TOML: {error}") from error
     if loaded.home == Path():
         loaded.home = file.parent
+    loaded._file = file if file.is_file() else None
     return loaded

@@ -10,8 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bus.embedded import EmbeddedLog
-from bus.errors import ConfigError, LogError, SquallError
+from bus.errors import ConfigError, SquallError
 from bus.log import Log
 from bus.messages import SpikeEvent, decode, utcnow
 from bus.topics import SPIKES
@@ -21,9 +20,6 @@ from squall.settings import METRICS_OFFSET, Settings, load
 from squall.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
-
-CLEAN_SECONDS = 600.0
-"""How often the embedded log deletes what is too old and compacts."""
 
 LOOK_SECONDS = 0.5
 """How often the terminal looks for new spikes."""
@@ -46,8 +42,6 @@ def run_up(settings: Settings, origin: tuple[Path | None, dict[str, Any]]) -> No
     with open_log(settings) as log:
         _announce(settings)
         _background(_narrate, log, settings, stop)
-        if isinstance(log, EmbeddedLog):
-            _background(_clean, log, stop)
         Supervisor({name: [*options, name] for name in ROLES}).run(stop)
     print("squall: stopped", flush=True)
 
@@ -69,6 +63,11 @@ def run_demo(origin: tuple[Path | None, dict[str, Any]], keep: Path | None) -> N
         "watchlist": str(WATCHLIST),
         "sources": "none.yml",
         "push_tokens": "",
+        "sensitivity": "balanced",
+        "horizons_minutes": "60,360",
+        "lateness_minutes": "15",
+        "alert_source": "log",
+        "slack_webhook_url": "",  # made-up surges are nobody's alarm
     }
     settings = load(config, **overrides)
     try:
@@ -105,7 +104,7 @@ def check_ports(settings: Settings) -> None:
     if settings.push_tokens:
         wanted.append(("push_port", settings.push_host, settings.push_port))
     for setting, host, port in wanted:
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -130,15 +129,6 @@ def _background(work: Any, *arguments: Any) -> None:
 def _announce(settings: Settings) -> None:
     slack = "posting to Slack" if settings.slack_webhook_url else "no Slack webhook, alerts show here and on the page"
     print(f"squall: the page is at {settings.page_link} ({slack}); Ctrl-C stops", flush=True)
-
-
-def _clean(log: Log, stop: threading.Event) -> None:
-    """Keep the embedded log within its retention."""
-    while not stop.wait(CLEAN_SECONDS):
-        try:
-            log.clean()
-        except LogError as error:
-            logger.error("cleaning the log: %s", error)
 
 
 def _narrate(log: Log, settings: Settings, stop: threading.Event) -> None:

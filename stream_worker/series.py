@@ -44,6 +44,10 @@ COOLDOWN_MINUTES = 60
 MOST_QUIET_POINTS = 72
 """Hours without negative news whose points are told when a gap ends: three days, what the page shows first."""
 
+MOST_SOURCES = 200
+OTHERS = "(others)"
+"""Sources that a series tells apart, the first that it hears of; whoever pushes articles invents their names."""
+
 _NOTHING = Counts()
 
 GROWTH = 1.5
@@ -80,7 +84,7 @@ def add(state: TrendState, tally: Minute, rules: Rules) -> None:
     """Count one minute of a tally into its series."""
     relevant = Counts()
     for source, counts in tally.counts.items():
-        state.totals.setdefault(source, Counts()).add(counts)
+        state.totals.setdefault(_known(state, source), Counts()).add(counts)
         relevant.add(counts)
     hour = tally.minute // 60
     if state.since == 0:
@@ -106,10 +110,16 @@ def _add_negative(state: TrendState, minute: int, negative: Negative) -> None:
     hour = minute // 60
     state.weights[hour] = state.weights.get(hour, 0.0) + weight
     slot = state.window.setdefault(minute // SLOT_MINUTES, {})
-    slot[negative.source] = slot.get(negative.source, 0.0) + weight
-    state.recent.append(Recent(minute, negative.article, negative.source, negative.signature))
+    source = _known(state, negative.source)
+    slot[source] = slot.get(source, 0.0) + weight
+    state.recent.append(Recent(minute, negative.article, source, negative.signature))
     state.recent.sort(key=lambda recent: recent.minute)
     del state.recent[:-MAX_RECENT]
+
+
+def _known(state: TrendState, source: str) -> str:
+    """The source, or :data:`OTHERS` once the series has as many sources as a state and the metrics can carry."""
+    return source if source in state.totals or len(state.totals) < MOST_SOURCES else OTHERS
 
 
 def _absorb(state: TrendState, rules: Rules) -> None:

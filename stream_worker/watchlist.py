@@ -7,7 +7,6 @@ from typing import Any
 
 import ahocorasick
 
-from bus.errors import ConfigError
 from bus.yamlfile import Fields, YamlFile
 
 EXAMPLE = Path(__file__).with_name("watchlist.example.yml")
@@ -32,14 +31,20 @@ def load_watchlist(path: Path) -> list[Entity]:
     """Read a watchlist file.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or an entry does not say what it must.
+        ConfigError: the file is missing, is not YAML, an entry does not say what it must, or one spelling names two
+            entities.
     """
     file = YamlFile.read(path)
     entities: list[Entity] = []
     lines: dict[str, int] = {}
+    owners: dict[str, str] = {}
     for node in file.entries("entities", MAX_ENTITIES):
         entity = Entity(**file.values(node, "an entity", _FIELDS, ("name",)))
         file.unique(lines, entity.name, node, "entity")
+        for form in _forms(entity):
+            owner = owners.setdefault(form, entity.name)
+            if owner != entity.name:
+                raise file.fail(node, f"{form!r} names both {owner!r} and {entity.name!r}; keep one of them")
         entities.append(entity)
     return entities
 
@@ -69,7 +74,7 @@ def _tickers(value: Any) -> list[str]:
 _FIELDS: Fields = {
     "name": (f"2 to {MAX_NAME} printable characters", _words),
     "aliases": (f"a list of names of 2 to {MAX_NAME} printable characters", _list_of_words),
-    "tickers": ("a list of ticker symbols in capitals, without '$'", _tickers),
+    "tickers": ("a list of ticker symbols in capitals, without '$', numbers in quotes", _tickers),
 }
 
 
@@ -127,13 +132,3 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     after = text[end] if end < len(text) else " "
     inside = text[start].isalnum()
     return not (inside and before.isalnum()) and not (text[end - 1].isalnum() and after.isalnum())
-
-
-def check_unambiguous(entities: Sequence[Entity], file: Path) -> None:
-    """Refuse a watchlist in which one spelling names several entities. Raises ConfigError."""
-    owner: dict[str, str] = {}
-    for entity in entities:
-        for form in _forms(entity):
-            other = owner.setdefault(form, entity.name)
-            if other != entity.name:
-                raise ConfigError(f"{file}: {form!r} names both {other!r} and {entity.name!r}; keep one of them")

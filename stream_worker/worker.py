@@ -97,7 +97,8 @@ class Worker(Stage):
     def score(self, articles: Sequence[Article]) -> list[ScoredArticle]:
         """The articles with the model's judgement, in their order; those it cannot read are marked unscored."""
         texts = [article_text(article.title, article.summary) for article in articles]
-        languages = [detect(text, article.language) for text, article in zip(texts, articles, strict=True)]
+        likely = self._model.languages
+        languages = [detect(text, article.language, likely) for text, article in zip(texts, articles, strict=True)]
         readable = [i for i, language in enumerate(languages) if language in self._model.languages]
         # The model leaves Python's lock to others while it computes: what needs no verdict is done meanwhile.
         judging = self._executor.submit(self._model.classify, [texts[i] for i in readable])

@@ -55,8 +55,8 @@ class EmbeddedLog(Log):
         wanted = list(topics)
         connection = self._connection()
         with translated(self.path):
-            existing = {row[0] for row in connection.execute("SELECT name FROM topics")}
-        if all(topic.name in existing for topic in wanted):
+            existing = dict(connection.execute("SELECT name, retention FROM topics"))
+        if all(existing.get(topic.name) == topic.retention_seconds for topic in wanted):
             return
         with writing(connection, self.path):
             for topic in wanted:
@@ -66,6 +66,9 @@ class EmbeddedLog(Log):
                         "INSERT INTO partitions (topic, number) VALUES (?, ?)",
                         [(topic.name, number) for number in range(topic.partitions)],
                     )
+                else:
+                    change = "UPDATE topics SET retention = ? WHERE name = ?"
+                    connection.execute(change, (topic.retention_seconds, topic.name))
 
     def delete_topic(self, topic: str) -> None:
         connection = self._connection()
@@ -155,9 +158,11 @@ class EmbeddedLog(Log):
             with translated(self.path):
                 ids = partition_ids(connection, topic)
             for partition in ids:
-                remove = self._compact if compacted else self._expire
-                while remove(connection, partition << OFFSET_BITS, cutoff) == CLEAN_CHUNK:
-                    pass
+                if compacted:
+                    self._compact(connection, partition << OFFSET_BITS, cutoff)
+                else:
+                    while self._expire(connection, partition << OFFSET_BITS, cutoff) == CLEAN_CHUNK:
+                        pass
 
     def _expire(self, connection: sqlite3.Connection, low: int, cutoff: float) -> int:
         """Delete the oldest records of a partition, a chunk of those written before ``cutoff``; their number."""
@@ -171,15 +176,21 @@ class EmbeddedLog(Log):
                 connection.execute("DELETE FROM records WHERE id >= ? AND id <= ?", (low, old[-1]))
             return len(old)
 
-    def _compact(self, connection: sqlite3.Connection, low: int, cutoff: float) -> int:
-        """Delete a chunk of a partition's superseded records written before ``cutoff``; their number."""
-        with writing(connection, self.path):
-            return connection.execute(
-                "DELETE FROM records WHERE id IN (SELECT id FROM (SELECT id, timestamp,"
-                " row_number() OVER (PARTITION BY key ORDER BY id DESC) AS age FROM records WHERE id >= ? AND id < ?)"
-                " WHERE age > 1 AND timestamp < ? LIMIT ?)",
-                (low, low + (1 << OFFSET_BITS), cutoff, CLEAN_CHUNK),
-            ).rowcount
+    def _compact(self, connection: sqlite3.Connection, low: int, cutoff: float) -> None:
+        """Delete a partition's superseded records written before ``cutoff``.
+
+        They are looked for outside of any transaction: what is superseded stays so, and sorting a partition takes
+        longer than writers should wait.
+        """
+        with translated(self.path):
+            old = connection.execute(
+                "SELECT id FROM (SELECT id, timestamp, row_number() OVER (PARTITION BY key ORDER BY id DESC) AS age"
+                " FROM records WHERE id >= ? AND id < ?) WHERE age > 1 AND timestamp < ?",
+                (low, low + (1 << OFFSET_BITS), cutoff),
+            ).fetchall()
+        for start in range(0, len(old), CLEAN_CHUNK):
+            with writing(connection, self.path):
+                connection.executemany("DELETE FROM records WHERE id = ?", old[start : start + CLEAN_CHUNK])
 
     def close(self) -> None:
         with self._lock:

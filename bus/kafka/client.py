@@ -25,8 +25,8 @@ FENCED = (
 UNKNOWN = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError)
 
 BLOCK_SECONDS = 8.0
-"""How long a call waits for a broker before the log counts as unreachable; nothing is lost, the caller retries. Less than
-the ten seconds in which a role has to end."""
+"""How long a call waits for a broker before the log counts as unreachable; nothing is lost, the caller retries. It is
+less than the ten seconds in which a role has to end."""
 
 TRANSACTION_MS = 10_000
 """After so long the broker aborts the transaction of a producer that died in it; until then readers wait behind it. A

@@ -28,8 +28,8 @@ READ_SECONDS = 20.0
 
 COMPACT_SEGMENT_MS = 600_000
 COMPACT_SEGMENT_BYTES = 64 * 2**20
-"""When a compacted topic's segment is closed. The open one is never compacted, and with Kafka's defaults (a week, 1 GB) a
-restart would read all of that."""
+"""When a compacted topic's segment is closed. The open one is never compacted, and with Kafka's defaults (a week, 1 GB)
+a restart would read all of that."""
 
 COORDINATOR_SECONDS = 15.0
 """How long a group's coordinator may take to come up on a new broker."""

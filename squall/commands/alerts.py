@@ -23,7 +23,7 @@ def alerts_test(context: typer.Context) -> None:
     from bus.errors import ConfigError
 
     webhook = settings_of(context).slack_webhook_url
-    if webhook is None:
+    if not webhook:
         raise ConfigError("no Slack to post to: set SQUALL_SLACK_WEBHOOK_URL; docs/alerts.md says how to get one")
     Slack(webhook.get_secret_value()).send(trial_message())
     print("Slack took the message")

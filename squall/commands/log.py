@@ -43,14 +43,27 @@ def topics(context: typer.Context) -> None:
 
 def list_(context: typer.Context) -> None:
     """List the dead letters, oldest first."""
+    from bus.topics import DEAD
     from squall.commands.context import open_log, settings_of
 
+    count = 0
     with open_log(settings_of(context)) as log:
-        found = _letters(log)
-        for entry, letter in found:
-            where = letter.origin or f"{letter.topic}[{letter.partition}]@{letter.offset}"
-            typer.echo(f"{entry.offset:6}  {letter.at:%Y-%m-%d %H:%M:%S}  {letter.stage:8} {where}: {letter.error}")
-        typer.echo(f"{len(found)} dead letters")
+        for entry in log.read_all(DEAD):
+            typer.echo(f"{entry.offset:6}  {_described(entry)}")
+            count += 1
+    typer.echo(f"{count} dead letters")
+
+
+def _described(entry: "Entry") -> str:
+    from bus.errors import MessageError
+    from bus.messages import DeadLetter, decode
+
+    try:
+        letter = decode(entry.value, DeadLetter)
+    except MessageError as error:
+        return f"unreadable: {error}"
+    where = letter.origin or f"{letter.topic}[{letter.partition}]@{letter.offset}"
+    return f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.stage:8} {where}: {letter.error}"
 
 
 def show(context: typer.Context, number: Number) -> None:
@@ -61,7 +74,8 @@ def show(context: typer.Context, number: Number) -> None:
         entry, letter = _letter(log, number)
     typer.echo(f"key     {entry.key}\nstage   {letter.stage}\nerror   {letter.error}\nat      {letter.at.isoformat()}")
     typer.echo(f"origin  {letter.origin or '-'}\nstood   {letter.topic or '-'}[{letter.partition}]@{letter.offset}")
-    typer.echo(f"bytes   {len(letter.value)}\n{letter.value.decode(errors='backslashreplace')}")
+    cut = f", the first of {letter.length}" if letter.length > len(letter.value) else ""
+    typer.echo(f"bytes   {len(letter.value)}{cut}\n{letter.value.decode(errors='backslashreplace')}")
 
 
 def requeue(
@@ -80,21 +94,21 @@ def requeue(
             raise ConfigError(
                 f"dead letter {number} was never on a topic; push or replay it again from {letter.origin}"
             )
+        if value is None and letter.length > len(letter.value):
+            raise ConfigError(
+                f"dead letter {number} holds the first {len(letter.value)} of {letter.length} bytes; the record may"
+                f" still stand at {letter.topic}[{letter.partition}]@{letter.offset}: mend it and give --value FILE"
+            )
         log.publish([Record(letter.topic, entry.key, value.read_bytes() if value else letter.value)])
     typer.echo(f"written to {letter.topic} again")
 
 
-def _letters(log: "Log") -> "list[tuple[Entry, DeadLetter]]":
+def _letter(log: "Log", number: int) -> "tuple[Entry, DeadLetter]":
+    from bus.errors import ConfigError
     from bus.messages import DeadLetter, decode
     from bus.topics import DEAD
 
-    return [(entry, decode(entry.value, DeadLetter)) for entry in log.read_all(DEAD)]
-
-
-def _letter(log: "Log", number: int) -> "tuple[Entry, DeadLetter]":
-    from bus.errors import ConfigError
-
-    for entry, letter in _letters(log):
-        if entry.offset == number:
-            return entry, letter
-    raise ConfigError(f"no dead letter {number}; 'squall dead list' shows them")
+    entry = next(iter(log.read(DEAD, 0, number)), None) if number >= 0 else None
+    if entry is None or entry.offset != number:
+        raise ConfigError(f"no dead letter {number}; 'squall dead list' shows them")
+    return entry, decode(entry.value, DeadLetter)

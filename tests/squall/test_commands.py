@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.embedded import EmbeddedLog
@@ -111,6 +112,22 @@ def test_dead_letters_are_listed_shown_and_requeued(tmp_path: Path) -> None:
         assert squall(tmp_path, "dead", "requeue", "0", "--value", str(mended)).returncode == 0
         assert [(entry.key, entry.value) for entry in log.read_all(ARTICLES)] == [("key", b"{mended}")]
         assert "no dead letter 5" in squall(tmp_path, "dead", "show", "5").stderr
+        missing = squall(tmp_path, "dead", "requeue", "0", "--value", "none.json")
+        assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+        log.publish([Record(DEAD, "bad", b"{"), Record(DEAD, "cut", encode(msgspec.structs.replace(letter, length=9)))])
+        listed = squall(tmp_path, "dead", "list").stdout
+        assert "1  unreadable: " in listed
+        assert "3 dead letters" in listed
+        cut = squall(tmp_path, "dead", "requeue", "2")
+        assert "dead letter 2 holds the first 2 of 9 bytes" in cut.stderr
+
+
+def test_an_unknown_log_level_is_one_line(tmp_path: Path) -> None:
+    done = squall(tmp_path, "topics", SQUALL_LOG_LEVEL="verbose")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "squall: SQUALL_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got 'VERBOSE'\n",
+    )
 
 
 def test_topics_are_shown_with_their_lag(tmp_path: Path) -> None:

@@ -63,12 +63,14 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 MISTAKES = {
     "partitions = 0\n": "partitions: Input should be greater than or equal to 1, got 0",
     'sensitivity = "loud"\n': "sensitivity: Input should be 'fewer', 'balanced' or 'more', got 'loud'",
-    "no_such = 1\n": "no_such: Extra inputs are not permitted, got 1",
+    "no_such = 1\n": "no_such: Extra inputs are not permitted, got (hidden)",
+    "horizons_minutes = []\n": "horizons_minutes: List should have at least 1 item after validation, not 0, got []",
+    "horizons_minutes = [62]\n": "62: expected multiples of 5 from 5 to 10080, got [62]",
     "partitions = \n": "not TOML",
 }
 
 
-@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=["range", "choice", "unknown", "syntax"])
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=list(MISTAKES))
 def test_a_mistake_names_setting_value_and_file(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "squall.toml"
     file.write_text(text)
@@ -76,6 +78,16 @@ def test_a_mistake_names_setting_value_and_file(tmp_path: Path, text: str, messa
         load(file)
     assert str(file) in str(error.value)
     assert message in str(error.value)
+
+
+def test_a_mistake_never_shows_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "squall.toml"
+    for text in ('slack_webhook = "https://hooks.example/hidden"\n', 'kafka_options = "password=hidden"\n'):
+        file.write_text(text)
+        with pytest.raises(ConfigError) as error:
+            load(file)
+        assert "hooks.example" not in str(error.value)
+        assert "password" not in str(error.value)
 
 
 def test_a_missing_file_that_was_named_is_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.messages import Counts, Minute, Negative, SpikeEvent, TrendState
-from stream_worker.series import Rules, add, add_points, judge, read
+from stream_worker.series import MOST_SOURCES, OTHERS, Rules, add, add_points, judge, read
 
 HOUR = 60
 DAY = 24 * HOUR
@@ -130,6 +130,16 @@ def test_points_tell_an_hour_and_its_band() -> None:
     assert (point.hour, point.articles) == (hour, 2)
     assert 0 < point.expected < point.upper
     assert [point.hour for point in over] == list(range(over[0].hour, state.open_hour)), "each hour once, as it ended"
+
+
+def test_invented_sources_cannot_make_a_state_grow() -> None:
+    state = TrendState(series="s")
+    for number in range(1_000):
+        add(state, bad_news(BASE, f"source {number}"), RULES)
+    assert len(state.totals) == MOST_SOURCES + 1
+    assert sum(counts.total for counts in state.totals.values()) == 1_000
+    assert state.totals[OTHERS].total == 1_000 - MOST_SOURCES
+    assert all(len(slot) <= MOST_SOURCES + 1 for slot in state.window.values())
 
 
 def test_hours_without_news_have_their_expectation_too() -> None:
