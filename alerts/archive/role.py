@@ -1,9 +1,10 @@
 """The archive role: from the log into the store."""
 
+import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import field
 from prometheus_client import CollectorRegistry, Gauge
@@ -16,6 +17,8 @@ from bus.messages import OUTCOMES, Message, Point, ScoredArticle, SpikeEvent, Tr
 from bus.stage import Stage, dead_letter, run_stage
 from bus.topics import SCORED, SPIKES, TRENDS
 
+logger = logging.getLogger(__name__)
+
 GROUP = "archive"
 TOPICS = (SCORED, SPIKES, TRENDS)
 
@@ -24,6 +27,9 @@ BATCH = 2_000
 
 PRUNE_SECONDS = 3_600.0
 """How often what is too old is deleted."""
+
+PRUNE_AGAIN_SECONDS = 60.0
+"""How soon that is tried again after it failed; not at every batch, since it keeps new articles waiting."""
 
 
 class _Points(Message):
@@ -62,13 +68,16 @@ class Archive(Stage):
     name = GROUP
     topics = TOPICS
 
-    def __init__(self, store: Store, metrics: ArchiveMetrics, days: float) -> None:
+    def __init__(
+        self, store: Store, metrics: ArchiveMetrics, days: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._days = days
+        self._clock = clock
         self._saved: list[ScoredArticle] = []
         self._oldest = 0.0
-        self._pruned = time.monotonic()  # a start is busy enough
+        self._prune_at = clock() + PRUNE_SECONDS  # a start is busy enough
 
     def handle(self, entries: Sequence[Entry]) -> list[Record]:
         scored: list[ScoredArticle] = []
@@ -94,9 +103,7 @@ class Archive(Stage):
 
     def tick(self) -> list[Record]:
         self._metrics.lag.set(0.0)
-        if time.monotonic() - self._pruned > PRUNE_SECONDS:
-            self._pruned = time.monotonic()
-            self._store.prune(self._days)
+        self._prune()
         return []
 
     def passes(self, error: Exception) -> bool:
@@ -106,6 +113,25 @@ class Archive(Stage):
         for outcome, count in Counter(scored.outcome for scored in self._saved).items():
             self._metrics.articles.labels(outcome).inc(count)
         self._metrics.lag.set(max(0.0, time.time() - self._oldest))
+        self._prune()  # here too: a steady stream leaves no poll empty, so that a tick never comes
+
+    def _prune(self) -> None:
+        """Delete what is too old, when it is time. Failing stops nothing: what is new is saved meanwhile."""
+        if self._clock() < self._prune_at:
+            return
+        try:
+            self._store.prune(self._days)
+        except ArchiveError as error:
+            self._prune_at = self._clock() + PRUNE_AGAIN_SECONDS
+            logger.error(
+                "%s: articles older than %g days stay for now, trying again in %g s: %s",
+                GROUP,
+                self._days,
+                PRUNE_AGAIN_SECONDS,
+                error,
+            )
+        else:
+            self._prune_at = self._clock() + PRUNE_SECONDS
 
 
 def run(log: Log, store: Store, *, stop: threading.Event, registry: CollectorRegistry, days: float = 90.0) -> None:

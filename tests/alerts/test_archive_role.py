@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from msgspec import json
@@ -12,7 +13,7 @@ import bus.stage
 from alerts.archive import Store, role
 from bus.embedded import EmbeddedLog
 from bus.errors import ArchiveError, UnknownTopic
-from bus.log import Record
+from bus.log import Entry, Record
 from bus.messages import DeadLetter, ScoredArticle, decode, encode
 from bus.topics import DEAD, SCORED, SPIKES, TRENDS
 from tests.alerts.samples import HOUR, NOON, minutes, scored, spike, state
@@ -147,6 +148,60 @@ def test_a_database_that_is_away_is_waited_for(
     assert "connection refused; nothing is lost" in caplog.text
     assert "archive: going on" in caplog.text
     store.close()
+
+
+class Busy:
+    """The stage as a steady stream drives it: a record at a time, never a tick; time passes when told."""
+
+    def __init__(self, store: Store) -> None:
+        self.now, self.registry = 0.0, CollectorRegistry()
+        self.store = store
+        self._stage = role.Archive(store, role.ArchiveMetrics(self.registry), 90, lambda: self.now)
+
+    def step(self, *articles: ScoredArticle) -> None:
+        entries = [Entry(SCORED, 0, 0, one.article.id, encode(one), timestamp=0.0) for one in articles]
+        assert self._stage.handle(entries) == []
+        self._stage.committed()
+
+    def stored(self) -> int:
+        return sum(self.store.read.totals().values())
+
+
+def test_a_stream_that_never_pauses_is_pruned_every_hour(lite: Store) -> None:
+    busy = Busy(lite)
+    busy.step(scored("old", at=NOON - timedelta(days=91)), scored("young", at=NOON))
+    assert busy.stored() == 2
+
+    busy.now += role.PRUNE_SECONDS
+    busy.step(scored("next", at=NOON))
+    assert busy.stored() == 2
+    assert lite.read.articles(["old"]) == []
+
+
+def test_pruning_that_failed_is_tried_again_soon_and_stops_no_article(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Locked(Store):
+        failures = 2
+
+        def prune(self, days: float) -> int:
+            if self.failures:
+                self.failures -= 1
+                raise ArchiveError("archive: database is locked")
+            return super().prune(days)
+
+    with Locked(sqlite_url) as store:
+        busy = Busy(store)
+        busy.step(scored("old", at=NOON - timedelta(days=91)))
+        for minute in range(2):
+            busy.now = role.PRUNE_SECONDS + minute * role.PRUNE_AGAIN_SECONDS
+            busy.step(scored(f"a{minute}"))
+            busy.step(scored(f"b{minute}"))  # at once: not yet tried again
+            assert busy.stored() == 3 + 2 * minute
+        busy.now += role.PRUNE_AGAIN_SECONDS
+        busy.step(scored("last"))
+        assert busy.stored() == 5
+    assert caplog.text.count("older than 90 days stay for now, trying again in 60 s: archive: database is locked") == 2
 
 
 def test_a_deleted_topic_ends_the_role_with_its_name(log: EmbeddedLog, lite: Store) -> None:
