@@ -1,12 +1,15 @@
 """Posting to a Slack incoming webhook, and what its answers mean."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, ServerErrorRetryHandler
-from slack_sdk.webhook import WebhookClient
+from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from alerts.message import Body
 from bus.errors import ConfigError, SquallError
@@ -14,6 +17,9 @@ from bus.messages import utcnow
 
 TIMEOUT = 10
 """Seconds for Slack to answer; it takes well under one."""
+
+MOST_READ = 1_000
+"""Bytes of an answer that are read: Slack's are a word."""
 
 LONGEST_WAIT = 3_600.0
 """Seconds of a Retry-After that are believed."""
@@ -40,6 +46,20 @@ class SlackRefused(SquallError):
     reason = "refused"
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """None: the redirect itself is the answer. Followed, the POST would become a GET without the message."""
+
+
+class _Webhook(WebhookClient):
+    """The SDK's client with its retries, on an opener that follows no redirect; the SDK has no setting for that."""
+
+    def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:
+        with build_opener(_NoRedirects).open(req, timeout=self.timeout) as answer:
+            text = answer.read(MOST_READ).decode(errors="replace")
+            return WebhookResponse(url=url, status_code=answer.status, body=text, headers=dict(answer.headers))
+
+
 class Slack:
     """An incoming webhook. The SDK tries a lost connection and an answer of 500 or 503 once more by itself.
 
@@ -57,7 +77,7 @@ class Slack:
             )
         # The SDK's handler for 429 would sleep right here, deaf to a stop; the outbox waits instead, and remembers it.
         handlers = [ConnectionErrorRetryHandler(), ServerErrorRetryHandler()]
-        self._client = WebhookClient(url, timeout=timeout, logger=_silent, retry_handlers=handlers)
+        self._client = _Webhook(url, timeout=timeout, logger=_silent, retry_handlers=handlers)
 
     def __repr__(self) -> str:
         return "Slack(webhook hidden)"
@@ -66,7 +86,8 @@ class Slack:
         """Post one message.
 
         Raises:
-            SlackUnavailable: it may work later: no answer, 408, 429 or 5xx.
+            SlackUnavailable: it may work later: no answer, 408, 429 or 5xx, or somebody else's answer: a redirect, or a
+                2xx that is not Slack's ``ok``.
             SlackRefused: any other answer; it says what to do.
         """
         try:
@@ -76,8 +97,10 @@ class Slack:
         except Exception as error:  # http.client's errors about broken answers; their text may hold the URL
             raise SlackUnavailable("unreachable", f"broken answer ({type(error).__name__})") from None
         status, text = answer.status_code, " ".join(answer.body.split())[:100]
-        if 200 <= status < 300:
+        if status == 200 and text == "ok":
             return
+        if status < 400:
+            raise SlackUnavailable("unreachable", f"answered {_stranger(status, answer.headers)}")
         if status == 429:
             wait = _retry_after(answer.headers.get("Retry-After"))
             raise SlackUnavailable("rate_limited", "429, too many messages", wait)
@@ -89,6 +112,19 @@ class Slack:
 def _cause(error: OSError) -> str:
     reason = getattr(error, "reason", error)
     return f"{type(reason).__name__}: {reason}" if isinstance(reason, OSError) else type(error).__name__
+
+
+def _stranger(status: int, headers: Mapping[str, str]) -> str:
+    """What somebody between here and Slack answered. Of its text nothing is shown: it may quote the webhook."""
+    place = next((value for name, value in headers.items() if name.lower() == "location"), "")
+    try:
+        said = f"{status}, a redirect to {urlsplit(place).hostname or 'a path of its own'}" if place else f"{status}"
+    except ValueError:
+        said = f"{status}, a redirect"
+    return (
+        f"{said} and not the ok of an incoming webhook: a proxy or a login page stands before it;"
+        " let this machine reach hooks.slack.com, or correct SQUALL_SLACK_WEBHOOK_URL"
+    )
 
 
 def _retry_after(value: str | None) -> float | None:

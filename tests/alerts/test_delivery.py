@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -77,6 +78,8 @@ def test_alerts_arrive_in_the_order_of_acceptance(outbox: Outbox) -> None:
         [503, (502, "<html>bad gateway</html>"), 504],
         ["reset", "reset", "reset"],
         ["silence", "silence"],
+        [(301, "", {"Location": "/login"}), (302, "", {"Location": "/login"}), (307, "", {"Location": "http://["})],
+        [(200, "<html>Please log in</html>"), (200, ""), 201, 204],
         [(429, "", {"Retry-After": "soon"}), 500, "silence", "reset", (429, "", {"Retry-After": "0"}), 408],
     ],
 )
@@ -223,6 +226,25 @@ def test_an_answer_that_is_no_http_is_unreachable_not_a_crash() -> None:
         threading.Thread(target=serve, daemon=True).start()
         with pytest.raises(SlackUnavailable, match=r"broken answer|no answer"):
             Slack(f"http://127.0.0.1:{port}/x", timeout=2).send({"text": "a"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            (302, "", {"Location": "https://login.example/?then=/services/secret"}),
+            "302, a redirect to login.example",
+        ),
+        ((303, "", {"Location": "/services/secret"}), "303, a redirect to a path of its own"),
+        ((200, "<html>You asked for /services/secret. Please log in"), "200 and not the ok"),
+    ],
+)
+def test_an_answer_of_somebody_else_says_what_to_do_and_shows_no_secret(answer: Answer, said: str) -> None:
+    with slack_server(answer) as slack, pytest.raises(SlackUnavailable, match=re.escape(f"answered {said}")) as caught:
+        Slack(slack.url).send({"text": "a"})
+    assert "let this machine reach hooks.slack.com, or correct SQUALL_SLACK_WEBHOOK_URL" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert slack.taken == []
 
 
 def test_a_refusal_says_what_slack_said() -> None:
