@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
 from alerts.archive.store import Store
 from alerts.evidence import PATIENCE, Evidence, gather, wait_for_spike
@@ -40,10 +40,9 @@ class Alert(Struct, rename="camel"):
 
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
-    starts_at: datetime
+    starts_at: Annotated[datetime, Meta(tz=True)]
     fingerprint: str
     annotations: dict[str, str] = field(default_factory=dict)
-    ends_at: datetime | None = None
 
 
 class Payload(Struct, rename="camel"):
@@ -58,9 +57,13 @@ class Payload(Struct, rename="camel"):
 def read_payload(body: bytes) -> Payload:
     """The payload in a request. Raises PayloadError."""
     try:
-        return msgspec.json.decode(body, type=Payload)
+        payload = msgspec.json.decode(body, type=Payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PayloadError(f"not a webhook payload of Alertmanager, version 4: {error}") from error
+    for number, alert in enumerate(payload.alerts):
+        if not 1970 <= alert.starts_at.year < 9999:  # the hour before it, and its UTC time, must be times too
+            raise PayloadError(f"alerts[{number}].startsAt: expected a time since 1970, got {alert.starts_at}")
+    return payload
 
 
 class Gateway:
@@ -159,8 +162,8 @@ class Gateway:
         notes, series = alert.annotations, alert.labels.get("series", "")
         name = alert.labels.get("alertname", "alert")
         links = (
-            (self._absolute(self._links.page, notes.get("page", "")), "Stories and chart"),
-            (self._absolute(self._links.grafana, notes.get("dashboard", "")), "Grafana"),
+            (self._own(name, self._links.page, notes.get("page", "")), "Stories and chart"),
+            (self._own(name, self._links.grafana, notes.get("dashboard", "")), "Grafana"),
         )
         return Notice(
             summary=notes.get("summary") or name,
@@ -170,8 +173,17 @@ class Gateway:
             stories=tuple(self._stories(series, alert.starts_at)) if series and alert.status == "firing" else (),
         )
 
-    def _absolute(self, base: str, path: str) -> str:
-        return base.rstrip("/") + path if base and path.startswith("/") else path
+    def _own(self, alert: str, base: str, link: str) -> str:
+        """A link of an alert, made absolute; empty when it leads anywhere but to the page or to Grafana."""
+        if link.startswith("/"):
+            return base.rstrip("/") + link if base else ""
+        # The slash after the base keeps out a longer name (https://desk.example.evil) and a user (https://desk@evil).
+        bases = [f"{own.rstrip('/')}/" for own in (self._links.page, self._links.grafana) if own]
+        if not link or link.startswith(tuple(bases)):
+            return link
+        said = "alert %s: its link %r is left out: it leads neither to page_url nor to grafana_url; correct the rule"
+        logger.warning(said, alert, link[:200])
+        return ""
 
     def _stories(self, series: str, start: datetime) -> list[Story]:
         """What was told of a series in the hour before an alert; nothing when the archive is away."""

@@ -1,30 +1,31 @@
 """The alerts role: serves gateway and page, watches the log's spikes and delivers to Slack."""
 
-import asyncio
 import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.exceptions import HTTPException
 
 from alerts.archive.store import Store
 from alerts.delivery import Delivery
-from alerts.gateway import Gateway, PayloadError, read_payload
+from alerts.gateway import Gateway
 from alerts.links import Links
 from alerts.metrics import ArchiveTotals, Metrics
-from alerts.outbox import Outbox, OutboxError
+from alerts.outbox import Outbox
+from alerts.page.hosts import Hosts
 from alerts.page.routes import routes
 from alerts.page.site import Site, protect
 from alerts.slack import Slack
 from alerts.watch import watch_spikes
+from alerts.webhook import webhook
 from bus.errors import ConfigError
 from bus.log import Log
 
@@ -63,6 +64,7 @@ def run(
         page_url, grafana_url: how people reach page and Grafana, for links.
         slack_webhook_url: a secret; None shows alerts on the page only.
         outbox: the file of alerts that wait for Slack.
+        alert_source: ``log`` watches news.spikes; ``alertmanager`` serves POST /alertmanager instead.
 
     Raises:
         ConfigError: the address is taken, or the webhook is no URL.
@@ -71,60 +73,34 @@ def run(
     """
     metrics = Metrics(registry)
     registry.register(ArchiveTotals(store))
-    slack = Slack(slack_webhook_url) if slack_webhook_url else None
-    box = Outbox(outbox) if slack else None
     ending = threading.Event()  # set whenever the role ends, stop or error
-    gateway = Gateway(store, box, Links(page_url, grafana_url), metrics, stop=ending)
-    application = create_app(store, gateway, metrics, registry, page_url, grafana_url)
-    listener = _listen(host, port)
-    server = _Server(application, listener)
-    jobs: dict[str, Callable[[], None]] = {"page": server.serve}
-    if box is not None and slack is not None:
-        metrics.watch(box)
-        jobs["delivery"] = lambda: Delivery(box, slack, metrics).run(ending)
-    if alert_source == "log":
-        jobs["watch"] = lambda: watch_spikes(log, gateway, ending, registry)
-    _announce(host, listener.getsockname()[1], page_url, slack is not None)
-
-    def end() -> None:
-        ending.set()
-        server.end()
-
-    _run(jobs, stop, end)
-    if box is not None:
-        box.close()
+    app = create_app(store, metrics, registry, Hosts(host, page_url), grafana_url)
+    jobs: dict[str, Callable[[], None]] = {}
+    with contextlib.ExitStack() as opened:
+        box = None
+        if slack_webhook_url:
+            slack, box = Slack(slack_webhook_url), opened.enter_context(contextlib.closing(Outbox(outbox)))
+            metrics.watch(box)
+            jobs["delivery"] = partial(Delivery(box, slack, metrics).run, ending)
+        gateway = Gateway(store, box, Links(page_url, grafana_url), metrics, stop=ending)
+        if alert_source == "alertmanager":
+            app.include_router(webhook(gateway, metrics))
+        else:
+            jobs["watch"] = partial(watch_spikes, log, gateway, ending, registry)
+        server = _Server(app, host, port)
+        told = "and in Slack" if box else "only: no Slack webhook is set"
+        logger.info("page on %s (people reach it at %s); alerts are shown there %s", server.url, page_url, told)
+        _run(jobs | {"page": server.serve}, stop, ending, server)
 
 
 def create_app(
-    store: Store, gateway: Gateway, metrics: Metrics, registry: CollectorRegistry, page_url: str, grafana_url: str = ""
+    store: Store, metrics: Metrics, registry: CollectorRegistry, hosts: Hosts, grafana_url: str = ""
 ) -> FastAPI:
-    """The application: the page, the webhook, /metrics and /healthz."""
+    """The application: the page, /metrics and /healthz."""
     app = FastAPI(title="Squall", docs_url=None, redoc_url=None, openapi_url=None)
     site = Site(grafana_url)
-    protect(app, site, store)
-    app.include_router(routes(store, site, metrics, page_url))
-
-    @app.post("/alertmanager")
-    async def alertmanager(request: Request) -> Response:
-        try:
-            body = await request.body()
-        except HTTPException as error:  # over-long
-            return _refuse(error.status_code, error.detail)
-        try:
-            payload = read_payload(body)
-        except PayloadError as error:
-            return _refuse(400, str(error))
-        try:
-            await asyncio.to_thread(gateway.alertmanager, payload)
-        except OutboxError as error:  # Alertmanager tries again after a 5xx
-            logger.error("%s; Alertmanager is asked to try again", error)
-            return JSONResponse({"error": "the outbox cannot be written"}, 503)
-        return JSONResponse({"status": "accepted"})
-
-    def _refuse(status: int, said: str) -> Response:
-        metrics.refused.inc()
-        logger.error("POST /alertmanager: %s", said)
-        return JSONResponse({"error": said}, status)
+    protect(app, site, hosts)
+    app.include_router(routes(store, site, metrics))
 
     @app.get("/metrics")
     def show_metrics() -> Response:
@@ -140,7 +116,9 @@ def create_app(
 class _Server:
     """uvicorn on a listening socket, in a thread of ours: it installs no signal handlers there."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._listener = _listen(host, port)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -151,7 +129,6 @@ class _Server:
             server_header=False,
         )
         self._server = uvicorn.Server(config)
-        self._listener = listener
 
     def serve(self) -> None:
         self._server.run(sockets=[self._listener])
@@ -168,14 +145,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"page {host}:{port}: {said}; set page_host and page_port to a free address") from error
 
 
-def _announce(host: str, port: int, page_url: str, slack: bool) -> None:
-    where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    logger.info("page on %s (people reach it at %s)", where, page_url)
-    if not slack:
-        logger.info("no Slack webhook is set: alerts are shown on the page only")
-
-
-def _run(jobs: dict[str, Callable[[], None]], stop: threading.Event, end: Callable[[], object]) -> None:
+def _run(jobs: dict[str, Callable[[], None]], stop: threading.Event, ending: threading.Event, server: _Server) -> None:
     """Run jobs in threads until ``stop`` is set or one of them ends; raises what it ended with.
 
     On the way out every thread is told first and joined then, so that they wind down together.
@@ -195,7 +165,8 @@ def _run(jobs: dict[str, Callable[[], None]], stop: threading.Event, end: Callab
         while not stop.wait(LOOK_SECONDS) and all(thread.is_alive() for thread in threads):
             pass
     finally:
-        end()
+        ending.set()
+        server.end()
         for thread in threads:
             thread.join(JOIN_SECONDS)
     for error in errors:

@@ -180,7 +180,12 @@ class Reader:
 
     def open_spikes(self, limit: int = 50) -> list[SpikeEvent]:
         """Spikes that have not closed, newest first."""
-        return self._spikes(select(t.spikes).where(t.spikes.c.state.in_(("opened", "updated"))).limit(limit))
+        return self._spikes(select(t.spikes).where(_OPEN).limit(limit))
+
+    def count_open_spikes(self) -> int:
+        """How many spikes have not closed."""
+        with self._connect() as connection:
+            return connection.scalar(select(func.count()).select_from(t.spikes).where(_OPEN)) or 0
 
     def closed_spikes(self, limit: int) -> list[SpikeEvent]:
         """The spikes that closed last, newest first."""
@@ -271,6 +276,7 @@ class Reader:
             return [SpikeEvent(**row) for row in rows]
 
 
+_OPEN = t.spikes.c.state.in_(("opened", "updated"))
 _WORDS = table("articles_words", column("rowid"))
 _ARTICLE_COLUMNS = [name for name in ArchivedArticle.__slots__ if name not in ("entities", "signature")]
 

@@ -1,8 +1,5 @@
 """The addresses of the page."""
 
-import ipaddress
-from urllib.parse import urlsplit
-
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
@@ -10,24 +7,21 @@ from alerts.archive.store import Store
 from alerts.labels import as_csv
 from alerts.links import series_path
 from alerts.metrics import Metrics
+from alerts.page.hosts import same_origin
 from alerts.page.period import RequestError, read_period
 from alerts.page.site import Site
-from alerts.page.views import current, overview, series_view, spike_view
+from alerts.page.views import current, open_spikes_view, overview, series_view, spike_view
 from model.labels import HEADS
 
 MOST_FOUND = 100
 """Results of a search that are shown."""
 
 
-def routes(store: Store, site: Site, metrics: Metrics, page_url: str) -> APIRouter:
-    """The page's routes on a store.
-
-    Args:
-        page_url: how people reach the page; corrections are taken from its own origin only.
-    """
+def routes(store: Store, site: Site, metrics: Metrics) -> APIRouter:
+    """The page's routes on a store."""
     router = APIRouter()
     _reading(router, store, site)
-    _labels(router, store, site, metrics, page_url)
+    _labels(router, store, metrics)
     return router
 
 
@@ -45,6 +39,10 @@ def _reading(router: APIRouter, store: Store, site: Site) -> None:
         at = current(read)
         period = read_period(request.query_params, at)
         return site.render(request, "series.html", {"view": series_view(read, name, period, at)})
+
+    @router.get("/spikes")
+    def open_spikes(request: Request) -> Response:
+        return site.render(request, "spikes.html", {"view": open_spikes_view(read)})
 
     @router.get("/spikes/{name:path}")
     def spike(request: Request, name: str) -> Response:
@@ -75,7 +73,7 @@ def _reading(router: APIRouter, store: Store, site: Site) -> None:
         return {"articles": sum(counts.values()), **counts, "newest": newest.isoformat() if newest else None}
 
 
-def _labels(router: APIRouter, store: Store, site: Site, metrics: Metrics, page_url: str) -> None:
+def _labels(router: APIRouter, store: Store, metrics: Metrics) -> None:
     @router.post("/labels")
     def correct(
         request: Request,
@@ -83,7 +81,7 @@ def _labels(router: APIRouter, store: Store, site: Site, metrics: Metrics, page_
         correction: str = Form(max_length=100),
         back: str = Form("/", max_length=2000),
     ) -> Response:
-        if not same_origin(request, page_url):
+        if not same_origin(request.headers):
             raise HTTPException(403, "Corrections are taken from this page's own forms only; see docs/alerts.md.")
         head, _, new = correction.partition("=")
         if new not in HEADS.get(head, ()):
@@ -102,24 +100,3 @@ def _labels(router: APIRouter, store: Store, site: Site, metrics: Metrics, page_
     @router.get("/robots.txt")
     def robots() -> Response:
         return PlainTextResponse("User-agent: *\nDisallow: /\n")
-
-
-def same_origin(request: Request, page_url: str) -> bool:
-    """Whether a form was sent by this very page.
-
-    Browsers state a form's origin; it must be the host that was asked. That host must be an address, localhost or the
-    host of ``page_url``, so that a stranger's name which points here (DNS rebinding) is not taken for ours.
-    """
-    origin, host = urlsplit(request.headers.get("origin", "")), request.headers.get("host", "")
-    if not host or origin.scheme not in ("http", "https") or origin.netloc.lower() != host.lower():
-        return False
-    name = (urlsplit(f"//{host}").hostname or "").lower()
-    return name == "localhost" or name == urlsplit(page_url).hostname or _is_address(name)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -10,16 +10,16 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alerts import text
-from alerts.archive.store import Store
 from alerts.links import is_web, series_path, spike_path, stamp
+from alerts.page.hosts import Hosts
 from alerts.page.period import RANGES, RequestError, moment_of
 from alerts.stories import summary
 from bus.errors import ArchiveError
@@ -43,16 +43,22 @@ SECURITY = {
     "Referrer-Policy": "same-origin",
 }
 
+STRANGER = (
+    "The page does not answer to the name {!r}. Set page_url to the address that people use, and let a proxy in between"
+    " pass Host on (docs/alerts.md).\n"
+)
 
 MAX_BODY = 4_000_000
 """Bytes of a request; Alertmanager's largest groups take some hundred thousand."""
 
 
 class Secured:
-    """Adds the security headers to every answer, lets browsers keep what is static, and refuses over-long requests."""
+    """Adds the security headers to every answer, lets browsers keep what is static, and refuses requests that are
+    over-long or under a name that is not the page's."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
@@ -74,7 +80,12 @@ class Secured:
                 raise HTTPException(413, f"A request has at most {MAX_BODY} bytes.")
             return message
 
-        await self._app(scope, limited, secured if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = Headers(scope=scope).get("host", "")
+        stranger = None if self._hosts.answer(scope["path"], host) else PlainTextResponse(STRANGER.format(host), 403)
+        await (stranger or self._app)(scope, limited, secured)
 
 
 def _printed(value: Any) -> Any:
@@ -133,10 +144,10 @@ class Site:
         return HTMLResponse(body, status, headers={"ETag": tag} if status == 200 else None)
 
 
-def protect(app: FastAPI, site: Site, store: Store) -> None:
-    """Add static files, security headers and pages for errors to an application."""
+def protect(app: FastAPI, site: Site, hosts: Hosts) -> None:
+    """Add static files, security headers and pages for errors to an application that answers under some names."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(Secured)
+    app.add_middleware(Secured, hosts=hosts)
     complained = float("-inf")
 
     def refused(request: Request, error: Exception) -> Response:

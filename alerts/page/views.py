@@ -16,6 +16,9 @@ DAY_HOURS = 24
 MOST_OPEN, MOST_CLOSED, MOST_TOPICS, MOST_ENTITIES, MOST_LATEST, MOST_STORIES = 12, 8, 24, 10, 12, 100
 """Rows of each part."""
 
+MOST_LISTED = 1_000
+"""Open spikes that their list names; more would be a page that nobody reads."""
+
 WIDE, NARROW = 960, 400
 """Widths of a chart, in pixels of the view box: one for desks, one for telephones."""
 
@@ -63,12 +66,22 @@ class Overview:
     now: Now
     totals: dict[str, int]
     open: list[OpenSpike]
+    """The newest; the list of all of them has the rest."""
+    open_count: int
     closed: list[SpikeEvent]
     market: Mood
     topics: list[Mood]
     entities: list[Mood]
     latest: list[Story]
     corrected: dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpikes:
+    now: Now
+    count: int
+    listed: list[tuple[SpikeEvent, timedelta]]
+    """With how long each has lasted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +122,12 @@ def overview(read: Reader) -> Overview:
     """The first view: everything at a glance."""
     at = current(read)
     first, last = at.hour - DAY_HOURS + 1, at.hour
-    events = read.open_spikes(MOST_OPEN)
+    opened = read.open_spikes(MOST_LISTED)
+    events = opened[:MOST_OPEN]
     topics = read.busiest("topic", first, last, MOST_TOPICS)
     entities = read.busiest("entity", first, last, MOST_ENTITIES)
     hours = read.hours_of(["all", *topics, *entities, *(event.series for event in events)], first, last)
-    open_by_series = {event.series: event for event in events}
+    open_by_series = {event.series: event for event in opened}
     moods = {
         name: _mood(name, hours.get(name, []), first, last, open_by_series) for name in ["all", *topics, *entities]
     }
@@ -123,6 +137,7 @@ def overview(read: Reader) -> Overview:
         now=at,
         totals=read.totals(),
         open=[_open_spike(read, event, at, hours.get(event.series, [])) for event in events],
+        open_count=read.count_open_spikes(),
         closed=read.closed_spikes(MOST_CLOSED),
         market=moods["all"],
         topics=sorted((moods[name] for name in topics), key=lambda mood: mood.excess, reverse=True),
@@ -144,9 +159,20 @@ def _mood(series: str, hours: Sequence[Hour], first: int, last: int, spikes: dic
 
 
 def _open_spike(read: Reader, event: SpikeEvent, at: Now, hours: Sequence[Hour]) -> OpenSpike:
-    lasted = max(at.reached, event.at) - event.opened_at
     stories = group(read.articles(event.articles))
-    return OpenSpike(event, lasted, stories, spark(hours, at.hour - DAY_HOURS + 1, at.hour))
+    return OpenSpike(event, _lasted(event, at), stories, spark(hours, at.hour - DAY_HOURS + 1, at.hour))
+
+
+def _lasted(event: SpikeEvent, at: Now) -> timedelta:
+    """How long an open spike has lasted."""
+    return max(at.reached, event.at) - event.opened_at
+
+
+def open_spikes_view(read: Reader) -> OpenSpikes:
+    """Every open spike, newest first."""
+    at = current(read)
+    listed = [(event, _lasted(event, at)) for event in read.open_spikes(MOST_LISTED)]
+    return OpenSpikes(at, read.count_open_spikes(), listed)
 
 
 def series_view(read: Reader, series: str, period: Period, at: Now) -> SeriesView:

@@ -1,15 +1,19 @@
-"""What the tests of the alerts room share: stores on both databases, and a log."""
+"""What the tests of the alerts room share: stores on both databases, a log, and pages."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from fastapi.testclient import TestClient
 
 from alerts.archive import Store
 from alerts.archive.tables import metadata
 from bus.embedded import EmbeddedLog
 from bus.topics import news_topics
+from tests.alerts.pages import client_of
+from tests.alerts.samples import HOUR, NOON, minutes, scored, spike, state, unscored
 from tests.dashboards import postgres_server
 
 
@@ -56,3 +60,48 @@ def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
     opened.create_topics(news_topics())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def client(lite: Store) -> Iterator[TestClient]:
+    with client_of(lite) as opened:
+        yield opened
+
+
+@pytest.fixture
+def filled(lite: Store, client: TestClient) -> TestClient:
+    """A page on a small archive of the past: a spike of First Republic and some other news."""
+    lite.save_scored(
+        [
+            *(
+                scored(
+                    f"a{i}",
+                    title=title,
+                    at=NOON - minutes(10 * i),
+                    source=source,
+                    topic="M&A | Investments",
+                    entities=["First Republic"],
+                )
+                for i, (title, source) in enumerate(
+                    [
+                        ("First Republic shares halve", "wire"),
+                        ("First Republic shares halve again", "ft"),
+                        ("Deposits flee a lender", "cnbc"),
+                    ]
+                )
+            ),
+            scored("good", "positive", title="Gold shines", topic="Gold | Metals | Materials"),
+            scored("cat", relevant=False, title="A cat on a roof"),
+            unscored("de"),
+        ]
+    )
+    lite.save_spikes([spike(articles=["a0", "a1", "a2"], opened=NOON - minutes(30), at=NOON)])
+    two_days, one_day = NOON - timedelta(days=2), NOON - timedelta(days=1)
+    lite.save_spikes(
+        [
+            spike(series="topic:Macro", opened=two_days),
+            spike("closed", series="topic:Macro", opened=two_days, at=one_day),
+        ]
+    )
+    lite.save_points([state("entity:First Republic", (HOUR, 1, 1, 0.4, 2.0), (HOUR - 1, 2, 2, 0.4, 1.5))])
+    return client

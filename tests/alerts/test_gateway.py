@@ -184,6 +184,48 @@ def test_a_spike_that_the_archive_does_not_know_is_told_by_its_annotations(gatew
     assert "<http://grafana.example/d/squall?var-series=x|Grafana>" in str(body["blocks"])
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/series/all",
+        "http://desk.example.evil.example/",
+        "http://desk.example@evil.example/",
+        "http://desk.example\\@evil.example/",
+        "http://desk.example:8080/",
+        "evil.example/",
+        "javascript:alert(1)",
+    ],
+)
+def test_a_link_that_leads_elsewhere_is_left_out(
+    gateway: Gateway, outbox: Outbox, caplog: pytest.LogCaptureFixture, link: str
+) -> None:
+    fired = alert(alertname="WorkerDown", kind="pipeline")
+    fired["annotations"] |= {"page": link, "dashboard": link}
+    gateway.alertmanager(read_payload(payload(fired)))
+    (body,) = bodies(outbox)
+    assert body["text"] == "🟠 Negative news surges – 9 articles"
+    assert "|" not in str(body["blocks"])
+    assert f"alert WorkerDown: its link {link!r} is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("/series/all", "http://desk.example/series/all"),
+        ("//evil.example/", "http://desk.example//evil.example/"),
+        ("http://desk.example/series/all", "http://desk.example/series/all"),
+        ("http://grafana.example/d/other", "http://grafana.example/d/other"),
+    ],
+)
+def test_a_link_to_the_page_or_to_grafana_is_made_absolute(
+    gateway: Gateway, outbox: Outbox, link: str, target: str
+) -> None:
+    fired = alert(alertname="WorkerDown", kind="pipeline")
+    fired["annotations"] |= {"page": link}
+    gateway.alertmanager(read_payload(payload(fired)))
+    assert f"<{target}|Stories and chart>" in str(bodies(outbox))
+
+
 def test_a_surge_by_count_stands_beside_the_stories_of_the_hour(gateway: Gateway, outbox: Outbox, lite: Store) -> None:
     lite.save_spikes([spike("opened", series="topic:Macro")])  # of the detector: another matter
     lite.save_scored([scored("now", title="Inflation jumps again", at=utcnow() - timedelta(minutes=10))])

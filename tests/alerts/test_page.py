@@ -1,114 +1,17 @@
 """The page, asked as a browser without JavaScript would."""
 
-import csv
-import io
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from prometheus_client import CollectorRegistry
 
 from alerts.archive import Store
-from alerts.gateway import Gateway
-from alerts.labels import write_csv
-from alerts.links import Links
-from alerts.metrics import ArchiveTotals, Metrics
 from alerts.page.period import RequestError, now, read_period
-from alerts.page.site import MAX_BODY
-from alerts.service import create_app
-from bus.errors import SquallError
 from bus.messages import OUTCOMES, utcnow
-from tests.alerts.samples import HOUR, NOON, minutes, scored, spike, state, unscored
+from tests.alerts.pages import Elements, client_of, page
+from tests.alerts.samples import HOUR, NOON, minutes, scored, spike
 from tests.services.ports import free_port
-
-PAGE = "http://desk.example:8080"
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"quoted\" \u202e & 'so'"
-
-
-class Elements(HTMLParser):
-    """The elements of a page, with their attributes; the text of those that are asked for."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def links(self) -> list[str]:
-        return [attrs["href"] or "" for tag, attrs in self.found if tag == "a" and "href" in attrs]
-
-    def totals(self) -> dict[str, int]:
-        return {str(a["data-total"]): int(a["data-value"] or -1) for _, a in self.found if "data-total" in a}
-
-
-def client_of(store: Store, registry: CollectorRegistry | None = None) -> TestClient:
-    registry = registry or CollectorRegistry()
-    metrics = Metrics(registry)
-    registry.register(ArchiveTotals(store))
-    gateway = Gateway(store, None, Links(PAGE), metrics, patience=0)
-    return TestClient(
-        create_app(store, gateway, metrics, registry, PAGE, "http://grafana.example"),
-        base_url=PAGE,
-        follow_redirects=False,
-        raise_server_exceptions=False,
-    )
-
-
-@pytest.fixture
-def client(lite: Store) -> Iterator[TestClient]:
-    with client_of(lite) as opened:
-        yield opened
-
-
-@pytest.fixture
-def filled(lite: Store, client: TestClient) -> TestClient:
-    """A page on a small archive of the past: a spike of First Republic and some other news."""
-    lite.save_scored(
-        [
-            *(
-                scored(
-                    f"a{i}",
-                    title=title,
-                    at=NOON - minutes(10 * i),
-                    source=source,
-                    topic="M&A | Investments",
-                    entities=["First Republic"],
-                )
-                for i, (title, source) in enumerate(
-                    [
-                        ("First Republic shares halve", "wire"),
-                        ("First Republic shares halve again", "ft"),
-                        ("Deposits flee a lender", "cnbc"),
-                    ]
-                )
-            ),
-            scored("good", "positive", title="Gold shines", topic="Gold | Metals | Materials"),
-            scored("cat", relevant=False, title="A cat on a roof"),
-            unscored("de"),
-        ]
-    )
-    lite.save_spikes([spike(articles=["a0", "a1", "a2"], opened=NOON - minutes(30), at=NOON)])
-    two_days, one_day = NOON - timedelta(days=2), NOON - timedelta(days=1)
-    lite.save_spikes(
-        [
-            spike(series="topic:Macro", opened=two_days),
-            spike("closed", series="topic:Macro", opened=two_days, at=one_day),
-        ]
-    )
-    lite.save_points([state("entity:First Republic", (HOUR, 1, 1, 0.4, 2.0), (HOUR - 1, 2, 2, 0.4, 1.5))])
-    return client
-
-
-def page(client: TestClient, path: str, status: int = 200) -> str:
-    answer = client.get(path)
-    assert answer.status_code == status, answer.text
-    return answer.text
 
 
 def test_an_empty_archive_is_a_calm_page(client: TestClient) -> None:
@@ -154,6 +57,28 @@ def test_an_open_spike_has_lasted_as_long_as_its_news_and_not_as_the_clock(clien
     lite.save_scored([scored("a1", at=opened + timedelta(minutes=45))])
     lite.save_spikes([spike(opened=opened, articles=["a1"])])
     assert "for 45 min" in page(client, "/")
+
+
+def test_more_open_spikes_than_the_overview_has_room_for_are_counted_flagged_and_listed(
+    client: TestClient, lite: Store
+) -> None:
+    lite.save_scored([scored("a1", topic="T0")])
+    lite.save_spikes([spike(series=f"topic:T{i}", opened=NOON + minutes(i), articles=["a1"]) for i in range(20)])
+    overview = page(client, "/")
+    assert "20 open spikes" in overview
+    assert "<title>(20) Squall</title>" in overview
+    assert '<a class="flag" href="/spikes/topic:T0@2023-04-26T12:00Z">' in overview  # the oldest, in the mood table
+    assert "/spikes" in Elements(overview).links()
+
+    listed = page(client, "/spikes")
+    assert "20 open spikes" in listed
+    found = [link for link in Elements(listed).links() if link.startswith("/spikes/")]
+    assert found == [f"/spikes/topic:T{i}@2023-04-26T12:{i:02}Z" for i in reversed(range(20))]
+
+
+def test_a_few_open_spikes_need_no_list(filled: TestClient) -> None:
+    assert "/spikes" not in Elements(page(filled, "/")).links()
+    assert "1 open spike<" in page(filled, "/spikes")
 
 
 def test_a_series_shows_its_chart_and_its_negative_articles(filled: TestClient) -> None:
@@ -260,129 +185,12 @@ def test_links_of_grafana_and_prometheus_lead_to_the_series(client: TestClient) 
     assert (answer.status_code, answer.headers["location"]) == (302, "/series/topic:M%26A%20%7C%20Investments")
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/series/all", "/series/entity:E", "/spikes/all@2023-04-26T12:00Z", "/search?q=quoted", "/articles/x"]
-)
-def test_hostile_text_stays_text(client: TestClient, lite: Store, path: str) -> None:
-    bad = [
-        "javascript:alert(1)",
-        "data:text/html,<script>",
-        'https://e.example/"onmouseover="alert(1)',
-        "//evil.example",
-    ]
-    articles = [
-        scored(
-            f"x{i}" if i else "x",
-            title=HOSTILE,
-            summary=HOSTILE,
-            url=url,
-            source=HOSTILE,
-            topic=HOSTILE,
-            entities=[HOSTILE, "E"],
-        )
-        for i, url in enumerate(bad)
-    ]
-    lite.save_scored(articles)
-    lite.save_spikes([spike(series="all", articles=["x", "x1", "x2", "x3"], sources={HOSTILE: 3})])
-    text = page(client, path)
-    elements = Elements(text)
-
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert sum(tag == "script" for tag, _ in elements.found) == 1
-    assert not [attrs for _, attrs in elements.found if any(name.startswith("on") or name == "style" for name in attrs)]
-    for link in elements.links():
-        assert re.match(r"/(?!/)|#|\?|http://grafana\.example|https://e\.example/", link), link
-    assert "\u202e" not in text
-
-
-def test_every_answer_forbids_foreign_and_inline_content(filled: TestClient) -> None:
-    for path in ("/", "/nothing", "/healthz", "/static/page.css", "/api/totals"):
-        headers = filled.get(path).headers
-        assert "default-src 'none'" in headers["content-security-policy"]
-        assert "script-src 'self'" in headers["content-security-policy"]
-        assert headers["x-content-type-options"] == "nosniff"
-    text = page(filled, "/")
-    assert not re.search(r"https?://(?!(desk|grafana|news)\.example|www\.w3\.org)", text), (
-        "nothing is loaded from elsewhere"
-    )
-
-
 def test_an_unchanged_page_is_not_sent_again(filled: TestClient, lite: Store) -> None:
     first = filled.get("/")
     again = filled.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     lite.save_scored([scored("new")])
     assert filled.get("/", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
-
-
-def correct(client: TestClient, headers: dict[str, str] | None = None, **form: str) -> tuple[int, str]:
-    data = {"article": "a0", "correction": "sentiment=neutral", "back": "/series/all?range=3d"} | form
-    answer = client.post("/labels", data=data, headers={"Origin": PAGE} if headers is None else headers)
-    return answer.status_code, answer.headers.get("location", "")
-
-
-def test_a_correction_is_stored_shown_and_exported(filled: TestClient, lite: Store, tmp_path: Path) -> None:
-    assert correct(filled) == (303, "/series/all?range=3d")
-    assert correct(filled, article="cat", correction="relevance=relevant") == (303, "/series/all?range=3d")
-    assert correct(filled, correction="topic=Earnings")[0] == 303
-
-    assert "corrected: neutral" in page(filled, "/series/entity:First%20Republic")
-    assert "corrected: Earnings" in page(filled, "/articles/a0")
-    rows = list(csv.DictReader(io.StringIO(page(filled, "/labels.csv"))))
-    assert [(row["article"], row["head"], row["old"], row["new"]) for row in rows] == [
-        ("a0", "sentiment", "negative", "neutral"),
-        ("cat", "relevance", "irrelevant", "relevant"),
-        ("a0", "topic", "M&A | Investments", "Earnings"),
-    ]
-    assert write_csv(lite.read.labels(), tmp_path / "labels.csv") == 3
-    assert (tmp_path / "labels.csv").read_text() == page(filled, "/labels.csv")
-    with pytest.raises(SquallError, match="choose another file"):
-        write_csv(lite.read.labels(), tmp_path / "no" / "labels.csv")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Origin": "null"},
-        {"Origin": "http://evil.example"},
-        {"Origin": "http://desk.example"},
-        {"Origin": "http://evil.example", "Host": "evil.example"},  # a name of a stranger's that points here
-        {"Origin": "http://desk.example:8080.evil.example"},
-    ],
-)
-def test_a_correction_from_elsewhere_is_refused(filled: TestClient, lite: Store, headers: dict[str, str]) -> None:
-    assert correct(filled, headers)[0] == 403
-    assert list(lite.read.labels()) == []
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:9", "[::1]:8080", "10.1.2.3"])
-def test_a_correction_by_address_is_taken(filled: TestClient, host: str) -> None:
-    assert correct(filled, {"Origin": f"http://{host}", "Host": host})[0] == 303
-
-
-@pytest.mark.parametrize(
-    ("form", "status"),
-    [
-        ({"correction": "sentiment=awful"}, 400),
-        ({"correction": "colour=red"}, 400),
-        ({"correction": "x" * 500}, 400),
-        ({"article": "nobody"}, 404),
-        ({"article": "de"}, 404),
-    ],
-)
-def test_a_correction_that_cannot_be_is_refused_in_words(filled: TestClient, form: dict[str, str], status: int) -> None:
-    assert correct(filled, None, **form)[0] == status
-
-
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
-def test_nobody_is_led_elsewhere_after_a_correction(filled: TestClient, back: str) -> None:
-    assert correct(filled, back=back) == (303, "/")
-
-
-def test_a_form_that_is_none_and_an_over_long_one_are_refused(filled: TestClient) -> None:
-    assert filled.post("/labels", content=b"\xff", headers={"Origin": PAGE}).status_code == 400
-    assert filled.post("/labels", data={"back": "x" * (MAX_BODY + 1)}, headers={"Origin": PAGE}).status_code == 413
 
 
 def test_an_archive_that_is_away_is_said_and_comes_back_by_itself(caplog: pytest.LogCaptureFixture) -> None:
@@ -404,17 +212,3 @@ def test_metrics_say_what_the_archive_holds(filled: TestClient) -> None:
     text = page(filled, "/metrics")
     assert 'squall_archive_stored_articles{outcome="negative"} 3.0' in text
     assert 'squall_slack_failures_total{reason="unreachable"} 0.0' in text
-
-
-def test_alertmanager_is_answered_with_what_became_of_its_call(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    good = b'{"version":"4","groupKey":"g","status":"firing","alerts":[]}'
-    assert client.post("/alertmanager", content=good).json() == {"status": "accepted"}
-    bad = client.post("/alertmanager", content=b'{"version":"3"}')
-    assert bad.status_code == 400
-    assert "Invalid enum value '3'" in bad.json()["error"]
-    assert client.post("/alertmanager", content=b"x" * (MAX_BODY + 1)).status_code == 413
-    assert client.get("/alertmanager").status_code == 405
-    assert "squall_gateway_refused_total 2.0" in page(client, "/metrics")
-    assert len([record for record in caplog.records if "POST /alertmanager" in record.message]) == 2

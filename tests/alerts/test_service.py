@@ -86,6 +86,17 @@ def test_a_spike_on_the_log_reaches_slack_and_its_counters(log: EmbeddedLog, lit
     assert running.errors == []
 
 
+def test_without_alertmanager_there_is_no_webhook(log: EmbeddedLog, lite: Store, tmp_path: Path) -> None:
+    with slack_server() as slack, role(log, lite, tmp_path, slack_webhook_url=slack.url) as running:
+        assert httpx.post(f"{running.url}/alertmanager", json={"version": "4"}).status_code == 404
+
+
+def test_the_page_answers_to_the_names_of_its_settings(log: EmbeddedLog, lite: Store, tmp_path: Path) -> None:
+    with role(log, lite, tmp_path, page_url="https://desk.example") as running:
+        for host, status in (("desk.example", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+            assert httpx.get(running.url, headers={"Host": host}).status_code == status
+
+
 def test_with_alertmanager_the_log_is_not_told_a_second_time(log: EmbeddedLog, lite: Store, tmp_path: Path) -> None:
     lite.save_scored([scored("a1"), scored("a2")])
     lite.save_spikes([spike("opened")])
