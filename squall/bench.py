@@ -26,7 +26,7 @@ RECORD_BYTES = 450
 BATCH = 1_000
 """The log is measured with records as long as an article of the demo, a thousand a transaction."""
 
-PIPELINE_ARTICLES = 10_000
+PIPELINE_ARTICLES = 30_000
 """The pipeline is measured on so many articles, so that its last poll does not count for more than it does in use."""
 
 READY_SECONDS = 60.0

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,6 @@ class _Child:
     started: float = 0.0
     backoff: float = FIRST_BACKOFF
     due: float = 0.0
-    restarts: int = 0
-    last_exit: int | None = field(default=None)
 
 
 class Supervisor:
@@ -79,8 +77,7 @@ class Supervisor:
                 return
             if now - child.started > STEADY_SECONDS:
                 child.backoff = FIRST_BACKOFF
-            child.process, child.last_exit, child.due = None, code, now + child.backoff
-            child.restarts += 1
+            child.process, child.due = None, now + child.backoff
             logger.error("%s ended with status %d; starting it again in %g s", child.name, code, child.backoff)
             child.backoff = min(child.backoff * 2, LONGEST_BACKOFF)
         if now >= child.due:

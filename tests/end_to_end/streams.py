@@ -1,4 +1,4 @@
-"""The streams that end-to-end tests replay: the real one where SQUALL_DATA is, else the demo's headlines."""
+"""The streams that end-to-end tests replay: a month of real news, and the demo's headlines."""
 
 import json
 import os

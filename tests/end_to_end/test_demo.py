@@ -14,9 +14,12 @@ from tests.end_to_end.house import ROOT
 from tests.services.ports import free_port
 
 
-def test_the_demo_tells_of_a_spike_within_a_minute_and_later_of_its_end(tmp_path: Path) -> None:
+def test_the_demo_tells_of_a_spike_within_a_minute_and_later_of_its_end_and_nobody_else(
+    tmp_path: Path,
+) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SQUALL_")}
     environment = clean | {"SQUALL_PAGE_PORT": str(free_port()), "SQUALL_METRICS_PORT": "0", "TMPDIR": str(tmp_path)}
+    environment["SQUALL_SLACK_WEBHOOK_URL"] = "http://127.0.0.1:9/made-up-surges-are-nobodys-alarm"
     command = [sys.executable, "-m", "squall", "up", "--demo"]
     started = time.monotonic()
     demo = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -41,3 +44,4 @@ def test_the_demo_tells_of_a_spike_within_a_minute_and_later_of_its_end(tmp_path
     assert time.monotonic() - stopping < 10
     assert not [child for child in children if child.is_running()], "no orphan is left"
     assert not list(tmp_path.glob("squall-demo-*")), "the temporary folder is gone"
+    assert "no Slack webhook" in said, "made-up surges are not posted, whatever the environment says"
