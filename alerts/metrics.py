@@ -34,7 +34,7 @@ class Metrics:
             "squall_slack_failures_total", "Attempts to post that failed.", ["reason"], registry=registry
         )
         self.refused = Counter(
-            "squall_gateway_refused_total", "Webhook calls that were no payload of Alertmanager.", registry=registry
+            "squall_gateway_refused_total", "Webhook calls that were not Alertmanager's.", registry=registry
         )
         self.labels = Counter("squall_labels_total", "Corrections by readers.", ["head"], registry=registry)
         for kind in KINDS:

@@ -217,11 +217,10 @@ def test_an_answer_that_is_no_http_is_unreachable_not_a_crash() -> None:
         port = listener.getsockname()[1]
 
         def serve() -> None:
-            for _ in range(2):
-                connection, _ = listener.accept()
-                connection.recv(65536)
-                connection.sendall(b"\x00\x01 nonsense\r\n\r\n")
-                connection.close()
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(b"\x00\x01 nonsense\r\n\r\n")
+            connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
         with pytest.raises(SlackUnavailable, match=r"broken answer|no answer"):
