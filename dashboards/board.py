@@ -28,7 +28,7 @@ def board(page: str) -> Dashboard:
                 PrometheusAnnotation(
                     "Spikes of the series", queries.SPIKE_OPEN, "Spike: {{series}} ({{horizon}})", "red"
                 ),
-                PrometheusAnnotation("Model promoted", queries.MODEL_PROMOTED, "Model {{version}}", "blue"),
+                PrometheusAnnotation("New model version", queries.MODEL_PROMOTED, "Model {{version}}", "blue"),
             ]
         )
     )

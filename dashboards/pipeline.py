@@ -23,7 +23,7 @@ def _state() -> list[Builder[Panel]]:
         number(
             "Model in use",
             "string",
-            "Version and device of every model that scores now. Two versions for long: a worker did not reload.",
+            "Version and device of every model that scores now. Two versions for long: a worker was not restarted.",
             queries.MODEL,
             legend="{{version}} on {{device}}",
         ).text_mode(BigValueTextMode.NAME),
