@@ -21,6 +21,9 @@ def clean(text: str) -> str:
     Feeds escape twice ("&amp;lt;b&amp;gt;") often enough that entities are resolved twice.
     """
     text = text[:MAX_RAW]
+    # Most headlines have nothing to clean, and every article passes here.
+    if text.isascii() and text.isprintable() and not _unclean(text):
+        return " ".join(text.split())
     if "&" in text:
         text = html.unescape(html.unescape(text))
     if "<" in text:
@@ -28,6 +31,10 @@ def clean(text: str) -> str:
     text = _LINK.sub(" ", text)
     text = _INVISIBLE.sub("", text)
     return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def _unclean(text: str) -> bool:
+    return "&" in text or "<" in text or "://" in text or "www." in text.lower()
 
 
 def article_text(title: str, summary: str = "") -> str:

@@ -152,7 +152,7 @@ def _multiplied(file: Path, copies: int, folder: Path) -> Path:
         for copy in range(copies):
             for line in file.read_bytes().splitlines():
                 row = msgspec.json.decode(line)
-                out.write(msgspec.json.encode(row | {"url": f"{row['url']}?copy={copy}"}) + b"\n")
+                out.write(msgspec.json.encode(row | {"url": f"{row['url']}/{copy}"}) + b"\n")
     return stream
 
 

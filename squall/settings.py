@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     model_device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs; cuda needs squall[gpu].")
     model_threads: int = Field(0, ge=0, description="Threads of the model on the CPU; 0 takes the process's cores.")
     worker_batch: int = Field(
-        1024, ge=1, le=10_000, description="Most articles that a worker scores in one transaction."
+        2048, ge=1, le=10_000, description="Most articles that a worker scores in one transaction."
     )
 
     sensitivity: Literal["fewer", "balanced", "more"] = Field("balanced", description="How easily a spike opens.")
