@@ -42,7 +42,8 @@ class RawItem(Struct):
     summary: str = ""
     body: str = ""
     url: str = ""
-    published: str | float | None = None
+    published: object = None
+    """The time that the item states, in whatever form."""
     language: str = ""
 
 
@@ -123,7 +124,7 @@ def make_article(raw: RawItem, *, source: str, fetched_at: datetime, language: s
     return Made(article, problem)
 
 
-def _published(stated: str | float | None, fetched_at: datetime) -> tuple[datetime, str]:
+def _published(stated: object, fetched_at: datetime) -> tuple[datetime, str]:
     time = parse_time(stated)
     if time is None:
         return fetched_at, "missing" if stated is None or stated == "" else "unparseable"

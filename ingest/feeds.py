@@ -17,11 +17,11 @@ import msgspec
 from lxml import etree  # type: ignore[import-untyped]
 from w3lib.encoding import html_to_unicode
 
-from ingest.articles import RawItem
+from ingest.articles import MAX_URL, RawItem
+from ingest.fields import read_json
 from ingest.refusals import Refused
+from ingest.text import without_false_references
 from ingest.times import parse_time
-
-KINDS = ("auto", "feed", "sitemap", "jsonfeed")
 
 MAX_ITEMS = 10_000
 """Items of one feed. Google News allows 1,000 in a sitemap, EDGAR's busiest feeds hold 100; more only serve to exhaust
@@ -35,12 +35,15 @@ MAX_FEED = 10 * 1024 * 1024
 
 _ITEM_TAG = re.compile(r"<(?:[\w.-]+:)?(?:item|entry|url|sitemap)\b")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);)")
-_DECLARATION = re.compile(r"<\?xml[^>]*\?>")
+_DECLARATION = re.compile(r"<\?xml\s[^<>]{0,200}\?>")
 _SITEMAP_ROOT = re.compile(r"<(?:[\w.-]+:)?(urlset|sitemapindex)\b")
 
 
 class Feed(NamedTuple):
-    """What a response holds: items, and for a sitemap index the addresses of its news sitemaps, newest first."""
+    """What a response holds: items, or the addresses that a sitemap index lists, newest first.
+
+    Which of those sitemaps hold news only reading them tells.
+    """
 
     items: list[RawItem]
     sitemaps: list[str]
@@ -53,7 +56,7 @@ def read_feed(body: bytes, url: str, content_type: str = "", kind: str = "auto")
         body: as it came, without any content encoding.
         url: where it came from; relative links are resolved against it.
         content_type: the response's header, for its charset.
-        kind: one of :data:`KINDS`; all but ``auto`` insist on that form.
+        kind: one of ingest.sources.KINDS; all but ``auto`` insist on that form.
 
     Raises:
         Refused: it is none of the known forms or not the one asked for, declares XML entities, or is too large.
@@ -110,7 +113,8 @@ def _check_xml(text: str, url: str) -> None:
 
 def _feed(text: str, url: str) -> list[RawItem]:
     """The entries of RSS, RDF or Atom. feedparser reads broken XML too, so its complaints are ignored."""
-    text = _DECLARATION.sub("", text, count=1)
+    declaration = _DECLARATION.match(text)
+    text = without_false_references(text[declaration.end() :] if declaration else text)
     parsed = _parsed(text, url)
     if isinstance(parsed.get("bozo_exception"), SAXException):
         # The usual mistake is S&P for S&amp;P, of which feedparser's parser for broken XML makes S&P; (6.0.14).
@@ -138,7 +142,8 @@ def _feed_item(entry: Any, url: str, language: str) -> RawItem:
     if stated and parse_time(stated) is None:
         # feedparser knows more forms: Korean and Greek month names, asctime.
         parsed = next((entry[key] for key in ("published_parsed", "updated_parsed") if dict.get(entry, key)), None)
-        published = float(calendar.timegm(parsed)) if parsed else stated
+        # It also reads 0000-00-00 as the year -1, for which timegm has nothing but a ValueError.
+        published = float(calendar.timegm(parsed)) if parsed and 1970 <= parsed[0] <= 9999 else stated
     content = entry.get("content") or [{}]
     link = str(entry.get("link") or "").replace("&amp;", "&")
     return RawItem(
@@ -150,44 +155,38 @@ def _feed_item(entry: Any, url: str, language: str) -> RawItem:
     )
 
 
-class _JsonItem(msgspec.Struct):
-    title: str | None = None
-    summary: str | None = None
-    content_text: str | None = None
-    content_html: str | None = None
-    url: str | None = None
-    external_url: str | None = None
-    date_published: str | None = None
-    date_modified: str | None = None
-    language: str | None = None
-
-
 class _JsonFeed(msgspec.Struct):
     version: str
-    items: list[_JsonItem]
-    language: str | None = None
+    items: list[Any]
+    language: Any = None
 
 
 def _json_feed(text: str, url: str) -> list[RawItem]:
     """The items of a JSON Feed (https://www.jsonfeed.org/version/1.1/)."""
     try:
-        feed = msgspec.json.decode(text, type=_JsonFeed)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        feed = read_json(text, _JsonFeed)
+    except (ValueError, RecursionError) as error:
         raise Refused("not_a_feed", f"{url}: JSON, but no JSON Feed: {error}") from error
     if "jsonfeed.org/version/" not in feed.version:
         raise Refused("not_a_feed", f"{url}: JSON, but no JSON Feed: its version is {feed.version[:60]!r}")
     if len(feed.items) > MAX_ITEMS:
         raise Refused("too_many_items", f"{url}: {len(feed.items)} items, more than {MAX_ITEMS}")
-    return [
-        RawItem(
-            title=item.title or "",
-            summary=item.summary or item.content_text or item.content_html or "",
-            url=_joined(url, item.url or item.external_url or ""),
-            published=item.date_published or item.date_modified,
-            language=item.language or feed.language or "",
-        )
-        for item in feed.items
-    ]
+    return [_json_item(entry if isinstance(entry, dict) else {}, feed.language, url) for entry in feed.items]
+
+
+def _json_item(entry: dict[str, Any], language: Any, url: str) -> RawItem:
+    """One item; a field of the wrong type counts as missing, since it must not cost the feed its other items."""
+
+    def first(*names: str) -> str:
+        return next((text for name in names if isinstance(text := entry.get(name), str) and text), "")
+
+    return RawItem(
+        title=first("title"),
+        summary=first("summary", "content_text", "content_html"),
+        url=_joined(url, first("url", "external_url")),
+        published=entry.get("date_published") or entry.get("date_modified"),
+        language=first("language") or (language if isinstance(language, str) else ""),
+    )
 
 
 def _sitemap(text: str, url: str) -> Feed:
@@ -199,7 +198,7 @@ def _sitemap(text: str, url: str) -> Feed:
     entries = [_leaves(element) for element in root.iter("{*}url", "{*}sitemap")]
     if _name(root) == "sitemapindex":
         newest = sorted((entry for entry in entries if "loc" in entry), key=_modified, reverse=True)
-        return Feed([], [_joined(url, entry["loc"]) for entry in newest])
+        return Feed([], [_joined(url, entry["loc"]) or entry["loc"] for entry in newest])
     items = [
         RawItem(
             title=entry["title"],
@@ -216,12 +215,17 @@ def _sitemap(text: str, url: str) -> Feed:
 
 
 def _leaves(element: Any) -> dict[str, str]:
-    """The texts under one ``<url>``, by local name; of images only the news's own title counts."""
+    """The texts under one ``<url>``, by local name; of images only the news's own title counts.
+
+    Another entry inside this one is left to itself: reading each with all that it holds would be quadratic.
+    """
     found: dict[str, str] = {}
-    for child in element.iter():
-        parent = child.getparent()
-        if child is not element and child.text and _name(parent) in ("url", "sitemap", "news", "publication"):
-            found.setdefault(_name(child), child.text.strip())
+    for child in element:
+        name = _name(child)
+        if name in ("news", "publication"):
+            found = _leaves(child) | found
+        elif child.text:
+            found.setdefault(name, child.text.strip())
     return found
 
 
@@ -235,8 +239,11 @@ def _modified(entry: dict[str, str]) -> float:
 
 
 def _joined(base: str, link: str) -> str:
+    link = link.strip()
+    if not link or len(link) > MAX_URL:  # which Python's cache of URLs would keep, however long
+        return ""
     try:
-        return urljoin(base, link.strip()) if link.strip() else ""
+        return urljoin(base, link)
     except ValueError:  # a bracket that opens no IPv6 address
         return ""
 

@@ -1,7 +1,7 @@
 """The fields of a news record in JSON or CSV, under the names that people use for them (docs/sources.md lists them)."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -9,7 +9,7 @@ from msgspec import Struct
 from ingest.articles import RawItem
 from ingest.refusals import Refused
 
-Stamp = str | int | float | None
+T = TypeVar("T")
 
 
 class Fields(Struct):
@@ -25,10 +25,11 @@ class Fields(Struct):
     text: str | None = None
     url: str | None = None
     link: str | None = None
-    published_at: Stamp = None
-    published: Stamp = None
-    date: Stamp = None
-    timestamp: Stamp = None
+    # Anything: a date that is none is replaced like every other that cannot be read.
+    published_at: Any = None
+    published: Any = None
+    date: Any = None
+    timestamp: Any = None
     language: str | None = None
     lang: str | None = None
     source: str | None = None
@@ -57,7 +58,24 @@ class NamedItem(NamedTuple):
     raw: RawItem
 
 
-_decoder = msgspec.json.Decoder(Fields)
+def read_json(value: bytes | str, type: type[T]) -> T:
+    """Decode JSON, lone surrogates and numbers beyond all floats included.
+
+    msgspec refuses both, and with them whatever stands beside them: half an emoji, cut by somebody's length limit,
+    would cost the whole feed. Cleaning the text removes the one, reading the date the other.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON, or not of that type.
+    """
+    try:
+        return msgspec.json.decode(value, type=type)
+    except msgspec.DecodeError as error:
+        lowered = value.lower()
+        surrogate = b"\\ud" in lowered if isinstance(lowered, bytes) else "\\ud" in lowered
+        if not surrogate and "out of range" not in str(error):
+            raise
+    # parse_int, since int() takes no more than 4,300 digits.
+    return msgspec.convert(json.loads(value, parse_int=float), type)
 
 
 def read_record(value: bytes) -> NamedItem:
@@ -67,14 +85,7 @@ def read_record(value: bytes) -> NamedItem:
         Refused: it is not JSON, not an object, or a field has the wrong type.
     """
     try:
-        return _decoder.decode(value).item()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if b"\\ud" not in value.lower():
-            raise Refused("record", f"not a news record: {error}") from error
-    # msgspec refuses lone surrogates (half an emoji, cut by somebody's length limit); json reads them, and cleaning the
-    # text removes them.
-    try:
-        return convert_record(json.loads(value))
+        return read_json(value, Fields).item()
     except (ValueError, RecursionError) as error:
         raise Refused("record", f"not a news record: {error}") from error
 

@@ -1,6 +1,7 @@
 """The HTTP door: licensed feeds and one's own systems push articles, with a bearer token."""
 
 import hmac
+import json
 import logging
 import socket
 import threading
@@ -16,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from bus.errors import LogError
 from bus.messages import utcnow
 from ingest.articles import Made, make_article
-from ingest.fields import read_record
+from ingest.fields import read_json, read_record
 from ingest.metrics import PUSH
 from ingest.publisher import Publisher
 from ingest.refusals import Refused
@@ -63,7 +64,7 @@ def push_app(publisher: Publisher, tokens: Sequence[str]) -> FastAPI:
             return _problem(413, f"at most {MAX_REQUEST} bytes in one request")
         try:
             records = _records(body, request.headers.get("content-type", ""))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             return _problem(400, f"expected a JSON object, an array or NDJSON: {error}")
         if len(records) > MAX_RECORDS:
             return _problem(413, f"{len(records)} articles; at most {MAX_RECORDS} in one request")
@@ -106,8 +107,11 @@ def _records(body: bytes, content_type: str) -> list[bytes]:
     if "ndjson" in kind or "jsonl" in kind or "json-lines" in kind:
         return [line for line in body.splitlines() if line.strip()]
     if body.lstrip()[:1] == b"[":
-        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    msgspec.json.decode(body, type=msgspec.Raw)  # that it is one JSON value
+        try:
+            return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+        except msgspec.DecodeError:  # half an emoji in one record must not cost the others
+            return [json.dumps(each).encode() for each in read_json(body, list[Any])]
+    read_json(body, Any)  # that it is one JSON value
     return [body]
 
 

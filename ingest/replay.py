@@ -75,7 +75,6 @@ def replay(
     shift: timedelta = timedelta(),
     paced_from: datetime | None = None,
     stop: threading.Event | None = None,
-    progress: Callable[[ReplayReport], None] | None = None,
     retention_days: float = 7.0,
     registry: CollectorRegistry | None = None,
 ) -> ReplayReport:
@@ -93,7 +92,6 @@ def replay(
         shift: added to the time of every record. A result in the future is clamped to now, as everywhere.
         paced_from: flat out before, at ``speed`` from then on.
         stop: ends the replay early.
-        progress: called after each batch with the figures so far.
         retention_days: how long the log keeps articles, and with that how long repeats are recognised.
         registry: where to count; None counts into the report alone.
 
@@ -117,9 +115,6 @@ def replay(
             wait = pacer.wait(line.time)
             if wait > 0 or len(batch) >= BATCH:
                 batch.flush()
-                report.seconds = time.monotonic() - started
-                if progress:
-                    progress(report)
                 stop.wait(max(wait, 0.0))
             if stop.is_set():
                 break
@@ -211,8 +206,9 @@ def _json_records(path: Path) -> Iterator[Record]:
             number += 1
             value = line.strip().removeprefix(b"\xef\xbb\xbf")
             if len(line) > MAX_LINE:
-                while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                    pass
+                rest = line
+                while rest and not rest.endswith(b"\n"):
+                    rest = file.readline(MAX_LINE)
                 yield number, value, Refused("record", f"a line of more than {MAX_LINE} bytes")
             elif value:
                 yield number, value, _attempt(lambda value=value: read_record(value))  # type: ignore[misc]

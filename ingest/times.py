@@ -12,22 +12,24 @@ MILLISECONDS_FROM = 1e11
 
 MICROSECONDS_FROM = 1e14
 
+LONGEST = 100
+"""Characters of a stated time that are looked at, without white space at its ends; no form has half as many."""
+
 _NUMBER = re.compile(r"\d{9,16}(\.\d+)?")
 _YEAR_MONTH = re.compile(r"\d{4}-\d{2}")
 _ZONE_WORD = re.compile(r"\s*(UTC|GMT|Z)$", re.IGNORECASE)
 
 
-def parse_time(value: str | float | None) -> datetime | None:
-    """The time that a feed states, or None when it states none that can be read.
+def parse_time(value: object) -> datetime | None:
+    """The time that a feed states, or None when it states none that can be read, whatever it states instead.
 
     Read are ISO 8601 (with or without zone; date only; year and month), RFC 822 and 850, and Unix time in seconds,
     milliseconds or microseconds, as number or text. A time without a zone is taken as UTC, a date as its midnight.
     """
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _from_epoch(value)
-    text = value.strip()
+    if not isinstance(value, str) or len(text := value.strip()) > LONGEST:
+        return None
     try:
         return _checked(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
@@ -51,11 +53,11 @@ def _from_other_forms(text: str) -> datetime | None:
 
 
 def _from_epoch(value: float) -> datetime | None:
-    if value >= MICROSECONDS_FROM:
-        value /= 1e6
-    elif value >= MILLISECONDS_FROM:
-        value /= 1e3
     try:
+        if value >= MICROSECONDS_FROM:
+            value /= 1e6  # an OverflowError for an integer that is longer than any float
+        elif value >= MILLISECONDS_FROM:
+            value /= 1e3
         return _checked(datetime.fromtimestamp(value, UTC))
     except (ValueError, OverflowError, OSError):
         return None

@@ -7,7 +7,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from scrapy import Request, Spider
@@ -22,7 +23,7 @@ from scrapy.http import Response, TextResponse
 
 from bus.errors import LogError
 from bus.messages import utcnow
-from ingest.articles import MAX_BODY, Made, make_article
+from ingest.articles import MAX_BODY, Made, RawItem, make_article
 from ingest.crawler.bodies import body_text
 from ingest.crawler.downloads import PERMIT, Permit, RobotsForbidden
 from ingest.crawler.pacing import next_look, retry_after_seconds
@@ -47,6 +48,8 @@ READERS = 1
 lock anyway: a second thread costs 30 MB and gains nothing."""
 
 _FAILURES = ("refused", "robots", "http_error", "timeout", "unreachable", "error")
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +113,8 @@ class NewsSpider(Spider):
         self._once = once
         self._report = report
         self._known: dict[str, Known] = {}
+        self._said: dict[str, str] = {}
+        """What was logged last about refused items, by source: said again only when it changes."""
         self._free = asyncio.Semaphore(HELD)
         self._readers = ThreadPoolExecutor(READERS, "feeds")
 
@@ -190,16 +195,37 @@ class NewsSpider(Spider):
         if digest == known.digest:
             return Look("unchanged")
         feed = await self._feed_of(response, source)
-        for address in feed.sitemaps[:MAX_SITEMAPS]:
-            child = await self._fetch(address, permit)
-            if child.status == 200:
-                feed.items.extend((await self._feed_of(child, source)).items)
-        made = self._articles(feed, source)
+        if feed.sitemaps:
+            feed.items.extend(await self._children(feed.sitemaps[:MAX_SITEMAPS], source, permit))
+        made = await self._in_reader(partial(self._articles, feed, source))
         published = await self._publish(made, source, permit)
         if not feed.sitemaps:
             # Only now: had we stopped before publishing, the next look must see the whole response again.
             self._known[source.name] = Known(_header(response, "ETag"), _header(response, "Last-Modified"), digest)
         return Look("ok", items=len(made), published=published)
+
+    async def _children(self, addresses: Sequence[str], source: Source, permit: Permit) -> list[RawItem]:
+        """The items of a sitemap index's newest sitemaps; one that cannot be read costs the others nothing.
+
+        Raises:
+            Refused: none of them could be read; the first one's reason.
+        """
+        items: list[RawItem] = []
+        refusals: list[Refused] = []
+        for address in addresses:
+            try:
+                if urlsplit(address).scheme not in ("http", "https"):
+                    raise Refused("scheme", f"{source.url}: a sitemap at {address[:100]!r}")
+                child = await self._fetch(address, permit)
+                if child.status == 200:
+                    items += (await self._feed_of(child, source)).items
+            except Refused as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(addresses):
+            raise refusals[0]
+        for refusal in refusals:
+            self._metrics.refused.labels(refusal.reason).inc()
+        return items
 
     async def _fetch(self, url: str, permit: Permit, known: Known = UNKNOWN) -> Response:
         headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
@@ -210,12 +236,15 @@ class NewsSpider(Spider):
     async def _feed_of(self, response: Response, source: Source) -> Feed:
         """Read a response, in a thread: 10 MB of XML take seconds, during which other sources go on."""
         content_type = _header(response, "Content-Type").decode("latin-1")
-        read = partial(read_feed, response.body, response.url, content_type, source.kind)
+        return await self._in_reader(partial(read_feed, response.body, response.url, content_type, source.kind))
+
+    async def _in_reader(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
     def _articles(self, feed: Feed, source: Source) -> list[Made]:
         now = utcnow()
         made: list[Made] = []
+        refusals: list[Refused] = []
         for raw in feed.items:
             try:
                 article = make_article(
@@ -223,15 +252,20 @@ class NewsSpider(Spider):
                 )
             except Refused as error:
                 self._metrics.refused.labels(error.reason).inc()
-                _log.info("source %s: an item (%s) is refused: %s", source.name, raw.url or "no link", error)
+                refusals.append(error)
             else:
                 made.append(article)
+        said = f"{len(refusals)} of its items are refused, the first: {refusals[0]}" if refusals else ""
+        if said and said != self._said.get(source.name):
+            _log.warning("source %s: %s", source.name, said)
+        self._said[source.name] = said
         return made
 
     async def _publish(self, made: list[Made], source: Source, permit: Permit) -> int:
         published = 0
         if source.body:
-            pages = [each for each in self._sink.new(made) if each.article.url][:MAX_PAGES]
+            new = await asyncio.to_thread(self._sink.new, made)  # it may wait for the log, behind whoever writes
+            pages = [each for each in new if each.article.url][:MAX_PAGES]
             for each in pages:
                 permit.give_back()  # pages wait for their hosts' throttle, and meanwhile other sources may go
                 body = await self._body(each.article.url, permit)

@@ -48,6 +48,13 @@ def source(name: str, url: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "url": url, "allow_private": True, **fields}
 
 
+MIXED_INDEX = b"""<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
+  <sitemap><loc>ftp://paper.example/old.xml</loc></sitemap>
+  <sitemap><loc>HERE/pages.xml</loc></sitemap>
+  <sitemap><loc>HERE/today.xml</loc></sitemap>
+</sitemapindex>"""
+
+
 class Once:
     """One look at each source, and what came of it."""
 
@@ -82,6 +89,8 @@ class Once:
         pages["/index"] = answer(
             (FEEDS / "sitemap-index.xml").read_bytes().replace(b"https://paper.example", self.private.url.encode())
         )
+        pages["/mixed"] = answer(MIXED_INDEX.replace(b"HERE", self.private.url.encode()))
+        pages["/pages.xml"] = answer(b"<urlset xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'></urlset>")
         pages["/today.xml"] = answer((FEEDS / "news-sitemap.xml").read_bytes())
         for hop in range(12):
             pages[f"/hop{hop}"] = redirect(f"/hop{hop + 1}")
@@ -100,7 +109,7 @@ class Once:
 
     def private_sources(self) -> list[dict[str, Any]]:
         names = (
-            "rss gzip index hop2 hop1 to-ftp to-file long endless gzip-bomb deflate-bomb no-gzip laughs page"
+            "rss gzip index mixed hop2 hop1 to-ftp to-file long endless gzip-bomb deflate-bomb no-gzip laughs page"
             " gone missing forbidden1 forbidden2 forbidden3"
         )
         sources = [source(name, f"{self.private.url}/{name}") for name in names.split()]
@@ -156,6 +165,10 @@ def test_compressed_feeds_and_sitemap_indexes_are_read(once: Once) -> None:
     assert once.crawl.of("index")[0].items == 1
 
 
+def test_a_sitemap_that_cannot_be_read_costs_the_others_of_its_index_nothing(once: Once) -> None:
+    assert once.crawl.of("mixed")[0].items == 1
+
+
 def test_up_to_ten_redirects_are_followed(once: Once) -> None:
     assert once.result("hop2") == ("ok", "")
     assert once.result("hop1") == ("refused", f"{once.private.url}/hop11: more than 10 redirects")
@@ -202,7 +215,7 @@ def test_refusals_are_counted_by_reason(once: Once) -> None:
         "private_address": 9,
         "too_large": 4,
         "redirects": 1,
-        "scheme": 2,
+        "scheme": 3,  # a redirect to ftp, one to file, a sitemap that an index has at ftp
         "entities": 1,
         "not_a_feed": 2,
     }

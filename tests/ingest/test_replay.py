@@ -216,8 +216,22 @@ def test_a_full_log_is_waited_for_and_nothing_is_lost(
     assert len(articles_on(log)) == 2_500
 
 
-def test_progress_is_reported_after_each_batch(log: Log, tmp_path: Path) -> None:
-    file = write(tmp_path / "news.jsonl", *(record(str(i), i) for i in range(2_500)))
-    published: list[int] = []
-    replay(log, [file], progress=lambda report: published.append(report.published))
-    assert published == [1_000, 2_000]
+def test_a_line_of_the_longest_length_costs_no_other_its_record(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.replay.MAX_LINE", 1_000)
+    file = tmp_path / "long.jsonl"
+    for length in (999, 1_000, 1_001, 1_002):
+        filler = b"x" * (length - 1) + b"\n"
+        file.write_bytes(b'{"title": "Before", "source": "s"}\n' + filler + b'{"title": "After", "source": "s"}\n')
+        report = replay(log, [file])
+        assert (report.read, report.refused) == (3, 1), length
+
+
+def test_a_date_that_no_clock_can_hold_costs_no_other_its_record(log: Log, tmp_path: Path) -> None:
+    file = tmp_path / "dates.jsonl"
+    dates = ["1" + "0" * 400, "1e400", '{"year": 2023}', "[2023]", "true"]
+    file.write_text("".join(f'{{"title": "{i}", "source": "s", "published_at": {d}}}\n' for i, d in enumerate(dates)))
+    report = replay(log, [file])
+    assert (report.published, report.refused) == (5, 0)
+    assert all(article.published_at == article.fetched_at for article in articles_on(log))

@@ -77,7 +77,7 @@ sources:
   - name: wire
     url: https://a.example/feed
   - {name: 2024, url: "http://10.0.0.1/x", kind: sitemap, language: no, interval: 1s, weight: 2, body: true,
-     allow_private: yes}
+     allow_private: true}
 """
     assert parse_sources(text, "sources.yml") == [
         Source("wire", "https://a.example/feed", "auto", "", 300.0, 1.0, False, False),
