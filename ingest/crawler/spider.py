@@ -287,7 +287,12 @@ class NewsSpider(Spider):
             return ""
         if response.status != 200 or not isinstance(response, TextResponse):
             return ""
-        return clean_text(await asyncio.to_thread(body_text, response.text, url), MAX_BODY)
+        try:
+            text = await asyncio.to_thread(body_text, response.text, url)
+        except Exception as error:
+            _log.warning("%s: no body can be read from the page: %r", url, error)
+            return ""
+        return clean_text(text, MAX_BODY)
 
 
 def _header(response: Response, name: str) -> bytes:
