@@ -23,7 +23,7 @@ def _state() -> list[Builder[Panel]]:
         number(
             "Model in use",
             "string",
-            "Version and device of every model that scores now. Two versions for long: a worker was not restarted.",
+            "Version and device of every model that scores now. Two versions for long: one could not load the new one.",
             queries.MODEL,
             legend="{{version}} on {{device}}",
         ).text_mode(BigValueTextMode.NAME),

@@ -18,6 +18,7 @@ from bus.embedded import EmbeddedLog
 from bus.errors import SquallError
 from bus.log import Record
 from bus.topics import ARTICLES, TALLIES, TopicSpec, news_topics
+from squall.commands.context import bundle_of
 from squall.demo import STREAM
 from squall.settings import Settings
 
@@ -82,9 +83,7 @@ def _startup(settings: Settings, texts: Path, repeats: int) -> Iterator[str]:
 def _classifier(settings: Settings, texts: Path, repeats: int) -> Iterator[str]:
     from model.benchmark import classifier_against_transformers
 
-    figures = classifier_against_transformers(
-        _texts(texts), settings.path(settings.model), settings.model_threads, repeats
-    )
+    figures = classifier_against_transformers(_texts(texts), bundle_of(settings), settings.model_threads, repeats)
     ours, theirs = figures.classifier, figures.transformers
     yield (
         f"classifier: {ours.median:,.0f} articles/s (from {ours.least:,.0f} to {ours.most:,.0f}), transformers pipeline"
@@ -106,7 +105,7 @@ def _pipeline(settings: Settings, texts: Path, repeats: int) -> Iterator[str]:
     prepared = _texts(texts)
     copies = -(-PIPELINE_ARTICLES // len(prepared))
     prepared *= copies
-    classifier = Classifier.load(settings.path(settings.model), threads=settings.model_threads)
+    classifier = Classifier.load(bundle_of(settings), threads=settings.model_threads)
     classifier.classify(prepared[:256])
     alone, through = [], []
     for _ in range(repeats):
@@ -128,7 +127,7 @@ def _throughput(settings: Settings, file: Path, copies: int, articles: int) -> f
     with tempfile.TemporaryDirectory(dir=".") as folder, EmbeddedLog(Path(folder) / "log.db") as log:
         log.create_topics(news_topics())
         options: dict[str, object] = {"home": str(Path(folder).absolute()), "log": "sqlite:log.db", "metrics_port": "0"}
-        options |= {"model": str(settings.path(settings.model).absolute()), "model_threads": settings.model_threads}
+        options |= {"model": str(bundle_of(settings).absolute()), "model_threads": settings.model_threads}
         arguments = [f"--set={name}={value}" for name, value in options.items()]
         roles = [start_role(arguments, name) for name in ("worker", "trends")]
         try:

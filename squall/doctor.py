@@ -54,8 +54,9 @@ def _log(settings: Settings) -> Iterator[Finding]:
 
 def _model(settings: Settings) -> Iterator[Finding]:
     from model.classifier import Classifier
+    from squall.commands.context import bundle_of
 
-    folder = settings.path(settings.model)
+    folder = bundle_of(settings)
     classifier = Classifier.load(folder, device=settings.model_device, threads=settings.model_threads)
     languages = ", ".join(sorted(classifier.languages))
     yield Finding("ok", "model", f"{folder}: version {classifier.version}, {settings.model_device}, reads {languages}")

@@ -11,14 +11,18 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from bus.errors import ConfigError, LogError
 from bus.log import Log
 from squall.settings import METRICS_OFFSET, Settings
 
 logger = logging.getLogger(__name__)
+
+WARM_UP = ["Shares fall after a profit warning."] * 64
+"""Texts that a new model judges before it serves: the first run of each thread allocates."""
 
 CLEAN_SECONDS = 600.0
 """How often, about, the embedded log deletes what is too old and compacts."""
@@ -47,17 +51,26 @@ def _ingest(settings: Settings, log: Log, stop: threading.Event, registry: Colle
 
 def _worker(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:
     from model.classifier import Classifier
+    from model.live import InService
     from stream_worker.watchlist import Linker, load_watchlist
     from stream_worker.worker import run
 
     file = settings.path(settings.watchlist)
     entities = load_watchlist(file) if file.is_file() else []
-    classifier = Classifier.load(
-        settings.path(settings.model), device=settings.model_device, threads=settings.model_threads
+    refused = Counter("squall_model_refused_total", "Promoted versions that could not be loaded.", registry=registry)
+
+    def load(bundle: Path) -> Classifier:
+        classifier = Classifier.load(bundle, device=settings.model_device, threads=settings.model_threads)
+        classifier.classify(WARM_UP)
+        return classifier
+
+    models = InService(
+        settings.path(settings.registry), settings.path(settings.model), load, refused=lambda version: refused.inc()
     )
+    threading.Thread(target=models.watch, args=(stop,), name="registry", daemon=True).start()
     run(
         log,
-        classifier,
+        models,
         Linker(entities),
         batch=settings.worker_batch,
         device=settings.model_device,

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
 
     model: Path = Field(BUNDLED_MODEL, description="Folder of the model bundle; the default is the one that ships.")
+    registry: Path = Field(
+        Path("var/models"), description="Folder of promoted models; a live one among them serves in place of model."
+    )
     model_device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs; cuda needs squall[gpu].")
     model_threads: int = Field(0, ge=0, description="Threads of the model on the CPU; 0 takes the process's cores.")
     worker_batch: int = Field(

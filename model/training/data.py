@@ -11,13 +11,18 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from bus.errors import ConfigError
 from bus.messages import SENTIMENTS
 from model.bundle import DataFile, DataSet, sha256_of
 from model.labels import TOPICS
 from model.text import normalised
+
+UNLABELLED = "unlabelled"
+"""The name of the set of articles without labels."""
 
 NONE = -1
 """In place of a label that a row does not have."""
@@ -38,9 +43,10 @@ class Example(Struct, frozen=True):
     day: str = ""
     """``2023-04-25`` where the text is dated: split by day, since one day's news tells the same stories."""
 
-    @property
-    def labels(self) -> tuple[int, int, int]:
-        return self.sentiment, self.topic, self.relevance
+
+def labels_of(examples: Sequence[Example], head: str) -> NDArray[np.int64]:
+    """One head's labels, :data:`NONE` where an example has none."""
+    return np.array([getattr(example, head) for example in examples], np.int64)
 
 
 Loaded = tuple[list[Example], DataSet]
@@ -131,7 +137,7 @@ def load_sentfin(root: Path) -> Loaded:
 
 def _twitter_sentiment(part: str) -> Callable[[Path], Loaded]:
     source = "https://huggingface.co/datasets/zeroshot/twitter-financial-news-sentiment"
-    name = f"twitter_sentiment_{part}"
+    name = "twitter_sentiment" + ("_valid" if part == "valid" else "")
 
     def load(root: Path) -> Loaded:
         file = _existing(root / "sentiment" / f"twitter_{part}.csv", source)
@@ -151,7 +157,7 @@ def _twitter_label(label: str, file: Path) -> int:
 
 def _twitter_topic(part: str) -> Callable[[Path], Loaded]:
     source = "https://huggingface.co/datasets/zeroshot/twitter-financial-news-topic"
-    name = f"twitter_topic_{part}"
+    name = "twitter_topic" + ("_valid" if part == "valid" else "")
 
     def load(root: Path) -> Loaded:
         import pandas  # type: ignore[import-untyped]
@@ -174,6 +180,33 @@ def repaired(text: str) -> str:
     import ftfy
 
     return ftfy.fix_text(text)
+
+
+def load_unlabelled(root: Path, labelled: Sequence[Example], share: float) -> Loaded:
+    """The articles of the stream that carry no label, each title once, none of a day or a title kept for development.
+
+    Args:
+        labelled: all labelled examples; the stream's copies of their titles are left out.
+        share: of the days that are kept for development.
+    """
+    known = {normalised(example.title) for example in labelled}
+    examples = []
+    articles: dict[str, dict[str, str]] = {}
+    files: list[Path] = []
+    for pattern in ("rss_*.jsonl", "wide_*.jsonl"):
+        found, read = _stream(root, pattern)
+        articles |= found
+        files += read
+    for article in articles.values():
+        key = normalised(article["title"])
+        example = Example(
+            set=UNLABELLED, title=article["title"], summary=article["summary"], day=article["published_at"][:10]
+        )
+        if key and key not in known and not _held_out(example, share):
+            known.add(key)
+            examples.append(example)
+    licence = "the publishers'; texts are not part of this bundle"
+    return examples, _described(UNLABELLED, root, files, len(examples), licence, "the dated news stream, unlabelled")
 
 
 LOADERS: dict[str, Callable[[Path], Loaded]] = {

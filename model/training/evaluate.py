@@ -11,10 +11,13 @@ from model.classifier import Classifier, Scores, calibrated
 from model.labels import HEADS
 from model.text import article_text
 from model.training.calibration import calibration_error, fit_temperature
-from model.training.data import LOADERS, NONE, VALIDATION, Example, by_set, load_sets, split
+from model.training.data import LOADERS, NONE, VALIDATION, Example, by_set, labels_of, load_sets, split
 
 Figures = dict[str, Any]
 Scorer = Callable[[Sequence[str]], Scores]
+
+RESAMPLES = 1_000
+"""Bootstrap samples of an interval."""
 
 NEWS = ("news", "wide_news")
 """The sets that are like live articles: temperatures are fitted on their development part."""
@@ -35,29 +38,50 @@ def held_out(root: Path, share: float, twitter: bool) -> list[Example]:
     return chosen
 
 
-def macro_f1(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Mean F1 over the labels that occur in either."""
-    scores = []
-    for label in np.union1d(predicted, labels):
-        hits = int(((predicted == label) & (labels == label)).sum())
-        scores.append(2 * hits / int((predicted == label).sum() + (labels == label).sum()))
-    return float(np.mean(scores))
+def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How many texts of each label (rows) were given each label (columns): (classes, classes)."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of right answers of confusion matrices (..., classes, classes)."""
+    hits: NDArray[np.float64] = np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
+    return hits
+
+
+def macro_f1(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean F1 over the labels that occur, as truth or as answer, in confusion matrices (..., classes, classes)."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    both = counts.sum(-1) + counts.sum(-2)
+    occurs = both > 0
+    scores = np.divide(2 * hits, both, out=np.zeros(both.shape), where=occurs)
+    mean: NDArray[np.float64] = scores.sum(-1) / occurs.sum(-1)
+    return mean
+
+
+def interval(
+    counts: NDArray[np.int64], figure: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a figure (Efron and Tibshirani 1993, percentile method).
+
+    Drawing texts with replacement and counting them anew is drawing the cells of the confusion matrix from a
+    multinomial distribution, which takes a thousand draws in one call.
+    """
+    total, shape = int(counts.sum()), counts.shape
+    rng = np.random.default_rng(20_26)
+    drawn = rng.multinomial(total, counts.ravel() / total, size=RESAMPLES).reshape(-1, *shape)
+    low, high = np.quantile(figure(drawn), [0.025, 0.975])
+    return round(float(low), 4), round(float(high), 4)
 
 
 def figures(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Figures:
-    """Rows, accuracy, macro-F1 and expected calibration error."""
-    predicted = probabilities.argmax(1)
-    return {
-        "rows": len(labels),
-        "accuracy": round(float((predicted == labels).mean()), 4),
-        "macro_f1": round(macro_f1(predicted, labels), 4),
-        "calibration_error": round(calibration_error(probabilities, labels), 4),
-    }
-
-
-def labels_of(examples: Sequence[Example], head: str) -> NDArray[np.int64]:
-    """One head's labels, :data:`model.training.data.NONE` where an example has none."""
-    return np.array([getattr(example, head) for example in examples], np.int64)
+    """Rows, accuracy and macro-F1 with their 95 % intervals, and the expected calibration error."""
+    counts = confusion(probabilities.argmax(1), labels, probabilities.shape[1])
+    found: Figures = {"rows": len(labels)}
+    for name, figure in (("accuracy", accuracy), ("macro_f1", macro_f1)):
+        found[name] = round(float(figure(counts)), 4)
+        found[f"{name}_low"], found[f"{name}_high"] = interval(counts, figure)
+    return found | {"calibration_error": round(calibration_error(probabilities, labels), 4)}
 
 
 def scored(score: Scorer, examples: Sequence[Example]) -> Scores:

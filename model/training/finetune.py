@@ -1,4 +1,4 @@
-"""Fine-tuning: batches of all sets mixed, one optimizer step each, a checkpoint after every epoch."""
+"""Fine-tuning one network: batches of all sets mixed, one optimizer step each, a checkpoint after every epoch."""
 
 import math
 import random
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
@@ -15,9 +16,10 @@ from transformers import get_linear_schedule_with_warmup
 from bus.errors import ConfigError
 from model.labels import HEADS
 from model.text import article_text
-from model.training.config import Config
-from model.training.data import NONE, Example, Split
+from model.training.config import Training
+from model.training.data import Example
 from model.training.network import Network, pretrained
+from model.training.targets import Targets
 
 CHECKPOINT = "checkpoint.pt"
 REPORT_STEPS = 50
@@ -29,46 +31,54 @@ Progress = Callable[[str], None]
 
 
 class Batch(msgspec.Struct):
-    """One step's texts as tensors: (texts, tokens) each, and the labels (texts, heads)."""
+    """One step's texts as tensors."""
 
     input_ids: Tensor
+    """(texts, tokens)."""
     attention_mask: Tensor
-    labels: Tensor
+    wanted: list[Tensor]
+    """By head: (texts, labels)."""
+    weights: list[Tensor]
+    """By head: (texts,)."""
 
 
-def finetune(config: Config, data: Split, folder: Path, progress: Progress) -> Network:
+def finetune(
+    training: Training,
+    examples: Sequence[Example],
+    targets: Targets,
+    max_tokens: int,
+    folder: Path,
+    progress: Progress,
+) -> None:
     """Train a network and write it to a folder, as a Hugging Face encoder with heads and tokenizer.
 
     A run that was cut off goes on after its last whole epoch, when called with the same folder and recipe.
 
-    Args:
-        data: what to train on; the development part is not touched.
-
     Raises:
         ConfigError: nothing to train on, an unknown encoder, or a checkpoint of another recipe.
     """
-    if not data.train:
-        raise ConfigError(f"sets: no example to train on in {', '.join(config.sets)}")
-    _seed(config.seed)
-    network, tokenizer = pretrained(config.encoder, config.dropout)
+    if not examples:
+        raise ConfigError(f"sets: no example to train on in {', '.join(training.sets)}")
+    _seed(training.seed)
+    network, tokenizer = pretrained(training.encoder, training.dropout)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), lr=config.learning_rate)
-    steps = config.epochs * math.ceil(len(data.train) / config.batch_size)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(config.warmup * steps), steps)  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.AdamW(_parameter_groups(network, training.weight_decay), lr=training.learning_rate)
+    steps = training.epochs * math.ceil(len(examples) / training.batch_size)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    first = _resume(folder / CHECKPOINT, config, state)
+    recipe = {**msgspec.to_builtins(training), "examples": len(examples)}
+    first = _resume(folder / CHECKPOINT, recipe, state)
     if first:
         progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
-    for epoch in range(first, config.epochs):
-        _seed(config.seed + epoch)
-        batches = _batches(data.train, tokenizer, config, random.Random(config.seed + epoch))
-        _epoch(network, batches, optimizer, schedule, device, progress, f"epoch {epoch + 1}/{config.epochs}")
-        _save_checkpoint(folder / CHECKPOINT, config, epoch + 1, state)
+    for epoch in range(first, training.epochs):
+        _seed(training.seed + epoch)
+        batches = _batches(examples, targets, tokenizer, training, max_tokens, random.Random(training.seed + epoch))
+        _epoch(network, batches, optimizer, schedule, device, progress, f"epoch {epoch + 1}/{training.epochs}")
+        _save_checkpoint(folder / CHECKPOINT, recipe, epoch + 1, state)
     network.to("cpu").eval().save(folder)
     tokenizer.save_pretrained(folder)
-    return network
 
 
 def fast_bf16(device: str) -> bool:
@@ -93,39 +103,45 @@ def _parameter_groups(network: Network, weight_decay: float) -> list[dict[str, A
     ]
 
 
-def _batches(examples: Sequence[Example], tokenizer: Any, config: Config, rng: random.Random) -> list[Batch]:
+def _batches(
+    examples: Sequence[Example],
+    targets: Targets,
+    tokenizer: Any,
+    training: Training,
+    max_tokens: int,
+    rng: random.Random,
+) -> list[Batch]:
     """One epoch's batches in random order, each of texts of similar length."""
-    texts = [article_text(e.title, "" if rng.random() < config.title_only else e.summary) for e in examples]
-    encoded = tokenizer(texts, truncation=True, max_length=config.max_tokens, padding=False)["input_ids"]
+    texts = [article_text(e.title, "" if rng.random() < training.title_only else e.summary) for e in examples]
+    encoded = tokenizer(texts, truncation=True, max_length=max_tokens, padding=False)["input_ids"]
     order = list(range(len(examples)))
     rng.shuffle(order)
     groups = []
-    for start in range(0, len(order), config.batch_size * POOL):
-        pool = sorted(order[start : start + config.batch_size * POOL], key=lambda i: len(encoded[i]))
-        groups += [pool[i : i + config.batch_size] for i in range(0, len(pool), config.batch_size)]
+    size = training.batch_size
+    for start in range(0, len(order), size * POOL):
+        pool = sorted(order[start : start + size * POOL], key=lambda i: len(encoded[i]))
+        groups += [pool[i : i + size] for i in range(0, len(pool), size)]
     rng.shuffle(groups)
-    return [
-        _padded([encoded[i] for i in group], [examples[i].labels for i in group], tokenizer.pad_token_id)
-        for group in groups
-    ]
+    return [_padded(encoded, targets, group, tokenizer.pad_token_id) for group in groups]
 
 
-def _padded(token_ids: list[list[int]], labels: list[tuple[int, int, int]], pad: int) -> Batch:
-    rows = [torch.tensor(ids) for ids in token_ids]
+def _padded(encoded: Sequence[list[int]], targets: Targets, group: Sequence[int], pad: int) -> Batch:
+    rows = [torch.tensor(encoded[i]) for i in group]
     return Batch(
         input_ids=nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad),
         attention_mask=nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
-        labels=torch.tensor(labels),
+        wanted=[torch.from_numpy(targets.wanted[head][np.asarray(group)]) for head in HEADS],
+        weights=[torch.from_numpy(targets.weights[head][np.asarray(group)]) for head in HEADS],
     )
 
 
-def loss_of(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """The sum over heads of the mean cross-entropy of the rows that carry that head's label."""
+def loss_of(logits: Sequence[Tensor], wanted: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """The sum over heads of the weighted mean cross-entropy of the rows that have a target for the head."""
     losses = []
-    for position, head in enumerate(logits):
-        wanted = labels[:, position]
-        if bool((wanted != NONE).any()):
-            losses.append(nn.functional.cross_entropy(head.float(), wanted, ignore_index=NONE))
+    for head, want, weight in zip(logits, wanted, weights, strict=True):
+        if bool(weight.any()):
+            each = nn.functional.cross_entropy(head.float(), want, reduction="none")
+            losses.append((each * weight).sum() / weight.sum())
     return torch.stack(losses).sum()
 
 
@@ -142,10 +158,10 @@ def _epoch(
     started, running = time.monotonic(), 0.0
     bf16 = fast_bf16(device.type)
     for step, batch in enumerate(batches, start=1):
-        ids, mask, labels = (t.to(device) for t in (batch.input_ids, batch.attention_mask, batch.labels))
+        ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             *logits, _ = network(ids, mask, torch.zeros_like(ids))
-        loss = loss_of(logits[: len(HEADS)], labels)
+        loss = loss_of(logits, [t.to(device) for t in batch.wanted], [t.to(device) for t in batch.weights])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -158,14 +174,14 @@ def _epoch(
             progress(f"{name} step {step}/{len(batches)} loss {running / step:.3f} {taken:.0f} s, {left:.0f} s left")
 
 
-def _save_checkpoint(file: Path, config: Config, epochs: int, state: dict[str, Any]) -> None:
+def _save_checkpoint(file: Path, recipe: dict[str, Any], epochs: int, state: dict[str, Any]) -> None:
     partial = file.with_suffix(".partial")
     content: dict[str, Any] = {name: part.state_dict() for name, part in state.items()}
-    torch.save({**content, "epochs": epochs, "recipe": msgspec.to_builtins(config)}, partial)
+    torch.save({**content, "epochs": epochs, "recipe": recipe}, partial)
     partial.replace(file)
 
 
-def _resume(file: Path, config: Config, state: dict[str, Any]) -> int:
+def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> int:
     """Restore what a checkpoint holds; the number of epochs that it has behind it, 0 without one."""
     if not file.is_file():
         return 0
@@ -173,8 +189,8 @@ def _resume(file: Path, config: Config, state: dict[str, Any]) -> int:
         saved = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError) as error:
         raise ConfigError(f"{file}: not a checkpoint: {error}; delete it to start again") from error
-    if saved["recipe"] != msgspec.to_builtins(config):
-        other = {k: v for k, v in saved["recipe"].items() if msgspec.to_builtins(config).get(k) != v}
+    if saved["recipe"] != recipe:
+        other = {k: v for k, v in saved["recipe"].items() if recipe.get(k) != v}
         raise ConfigError(f"{file}: made by another recipe ({other}); delete it, or choose another --out")
     for name, part in state.items():
         part.load_state_dict(saved[name])

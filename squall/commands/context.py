@@ -18,6 +18,13 @@ def settings_of(context: typer.Context) -> "Settings":
     return load(Path(config) if config else None, **overrides)
 
 
+def bundle_of(settings: "Settings") -> Path:
+    """The folder of the model version that serves. Raises BundleError when the registry cannot be read."""
+    from model.registry import served
+
+    return served(settings.path(settings.registry), settings.path(settings.model))
+
+
 def open_log(settings: "Settings") -> "Log":
     """The log that the settings name, with every topic in place.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from squall.commands.context import settings_of
+from squall.commands.context import bundle_of, settings_of
 
 if TYPE_CHECKING:
     from squall.settings import Settings
@@ -41,7 +41,7 @@ def classify(
 
     settings = settings_of(context)
     classifier = Classifier.load(
-        model or settings.path(settings.model), device=settings.model_device, threads=settings.model_threads
+        model or bundle_of(settings), device=settings.model_device, threads=settings.model_threads
     )
     if text is not None:
         answers = classify_texts([text_of(Item(text), classifier.languages)], classifier)
@@ -103,7 +103,8 @@ def evaluate(
     """Measure a bundle on held-out texts: accuracy, macro-F1 and calibration by set and head."""
     settings = settings_of(context)
     root = data_root(settings, data)
-    folder = model or settings.path(settings.model)
+
+    folder = model or bundle_of(settings)
     with needs_training():
         import msgspec
 
@@ -117,6 +118,63 @@ def evaluate(
     if json:
         content = {"version": manifest.version, "sets": report}
         json.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+RegistryOption = Annotated[Path | None, typer.Option(help="Folder of promoted models; default: the setting registry.")]
+
+
+@models.command("list")
+def list_(context: typer.Context, registry: RegistryOption = None) -> None:
+    """List the versions of the registry, oldest first, the live one marked."""
+    from model.registry import live, versions
+
+    settings = settings_of(context)
+    folder = registry or settings.path(settings.registry)
+    now = live(folder)
+    found = versions(folder)
+    for manifest in found:
+        news = manifest.metrics.get("int8", {}).get("news", {})
+        figures = ", ".join(f"{head} {row['macro_f1']:.3f}" for head, row in news.items() if isinstance(row, dict))
+        mark = "live" if now and now.version == manifest.version else ""
+        typer.echo(f"{manifest.version}  {mark:5}{manifest.encoder}  {figures or 'not measured'}")
+    if now is None:
+        typer.echo(f"{folder}: no version is live; {bundle_of(settings)} serves")
+
+
+@models.command()
+def promote(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, as 'squall model finetune' made it.")],
+    registry: RegistryOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote it although the gate refuses it.")] = False,
+) -> None:
+    """Put a bundle into the registry and let it serve, if it passes the gate; workers take it without a restart."""
+    from bus.errors import BundleError
+    from model.bundle import load_manifest, verify
+    from model.promotion import refusals
+    from model.registry import add, go_live, live, served
+
+    settings = settings_of(context)
+    folder = registry or settings.path(settings.registry)
+    now = live(folder)
+    reasons = refusals(verify(bundle), load_manifest(served(folder, settings.path(settings.model))))
+    for reason in reasons:
+        typer.echo(f"worse: {reason}", err=True)
+    if reasons and not force:
+        raise BundleError(f"{bundle}: refused by {len(reasons)} figures; --force promotes it all the same")
+    manifest = add(folder, bundle)
+    if now is None or now.version != manifest.version:
+        go_live(folder, manifest.version)
+    typer.echo(f"{manifest.version} is live; 'squall model rollback' returns to the version before")
+
+
+@models.command()
+def rollback(context: typer.Context, registry: RegistryOption = None) -> None:
+    """Let the version serve that was live before the present one."""
+    from model.registry import roll_back
+
+    settings = settings_of(context)
+    typer.echo(f"{roll_back(registry or settings.path(settings.registry)).version} is live")
 
 
 def data_root(settings: "Settings", option: Path | None) -> Path:

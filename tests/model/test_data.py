@@ -7,7 +7,7 @@ import pytest
 
 from bus.errors import ConfigError
 from model.text import normalised
-from model.training.config import Config, read_config
+from model.training.config import Config, Training, read_config
 from model.training.data import NONE, VALIDATION, Example, load_sets, split
 
 
@@ -42,7 +42,7 @@ def test_tweets_carry_one_kind_of_label_each(tmp_path: Path) -> None:
 
     assert [example.sentiment for example in tones] == [0, 2, 1]
     assert tones[2].title == "Oil it's"
-    assert topics[0].labels == (NONE, 11, NONE)
+    assert (topics[0].sentiment, topics[0].topic, topics[0].relevance) == (NONE, 11, NONE)
 
 
 def test_a_missing_set_is_named_with_its_origin(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_more_data_moves_nothing_to_the_other_side(data: Path) -> None:
 
 def test_a_recipe_comes_from_toml(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text('sets = ["news"]\nepochs = 2\n')
+    file.write_text('epochs = 2\nsets = {news = 2}\n[[teachers]]\nencoder = "bge-small-en-v1.5"\n')
 
-    assert read_config(file) == Config(sets=("news",), epochs=2)
+    assert read_config(file) == Config(sets={"news": 2.0}, epochs=2, teachers=(Training(encoder="bge-small-en-v1.5"),))
     assert read_config(None) == Config()
 
 

@@ -4,17 +4,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.classifier import calibrated
 from model.training.calibration import calibration_error, fit_temperature
-from model.training.evaluate import evaluate_bundle, figures, macro_f1, table
+from model.training.evaluate import accuracy, confusion, evaluate_bundle, figures, interval, macro_f1, table
 
 
 def test_macro_f1_weighs_rare_labels_like_common_ones() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1])
     predicted = np.array([0, 0, 0, 1, 1, 0])
 
-    assert macro_f1(predicted, labels) == pytest.approx((0.75 + 0.5) / 2)
+    assert macro_f1(confusion(predicted, labels, 4)) == pytest.approx((0.75 + 0.5) / 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+def test_figures_of_a_confusion_matrix_are_those_of_the_definition(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(pairs).T
+    counts = confusion(predicted, labels, 4)
+    scores = [
+        2 * ((predicted == x) & (labels == x)).sum() / ((predicted == x).sum() + (labels == x).sum())
+        for x in np.union1d(predicted, labels)
+    ]
+    assert macro_f1(counts) == pytest.approx(np.mean(scores))
+    assert accuracy(counts) == pytest.approx((predicted == labels).mean())
+
+
+def test_an_interval_is_as_wide_as_theory_says_and_the_same_every_time() -> None:
+    counts = np.array([[450, 50], [50, 450]])
+    low, high = interval(counts, accuracy)
+    assert (high - low) / 2 == pytest.approx(1.96 * (0.9 * 0.1 / 1_000) ** 0.5, rel=0.15)
+    assert interval(counts, accuracy) == (low, high)
 
 
 def test_figures_of_a_perfect_and_a_constant_answer() -> None:
@@ -22,7 +43,8 @@ def test_figures_of_a_perfect_and_a_constant_answer() -> None:
     perfect = figures(np.eye(2)[labels], labels)
     constant = figures(np.array([[0.9, 0.1]] * 4), labels)
 
-    assert perfect == {"rows": 4, "accuracy": 1.0, "macro_f1": 1.0, "calibration_error": 0.0}
+    assert (perfect["rows"], perfect["accuracy"], perfect["macro_f1"], perfect["calibration_error"]) == (4, 1, 1, 0)
+    assert (perfect["accuracy_low"], perfect["accuracy_high"]) == (1, 1)
     assert constant["accuracy"] == 0.5
     assert constant["calibration_error"] == pytest.approx(0.4)
 
@@ -57,7 +79,6 @@ def test_a_bundle_is_measured_on_what_it_never_saw(tiny: Path, data: Path, tmp_p
     report = evaluate_bundle(tiny, root, 0.15)
 
     assert report["news"]["topic"]["accuracy"] > 0.9
-    assert report["twitter_sentiment_valid"]["sentiment"] == pytest.approx(
-        {"rows": 2, "accuracy": 1.0, "macro_f1": 1.0, "calibration_error": 0}, abs=0.5
-    )
+    assert report["twitter_sentiment_valid"]["sentiment"]["rows"] == 2
+    assert report["twitter_sentiment_valid"]["sentiment"]["accuracy"] >= 0.5
     assert "| twitter_topic_valid | topic | 2 |" in table(report)

@@ -142,11 +142,11 @@ def test_a_gpu_is_never_replaced_by_the_cpu_in_silence(tiny: Path) -> None:
 
 
 def test_an_empty_training_part_is_an_error(recipe: Config, tmp_path: Path) -> None:
-    from model.training.data import Split
     from model.training.finetune import finetune
+    from model.training.targets import targets_of
 
     with pytest.raises(ConfigError, match="no example to train on in news, wide_news, sentfin"):
-        finetune(recipe, Split([], []), tmp_path, lambda line: None)
+        finetune(recipe, [], targets_of([], recipe.sets), 32, tmp_path, lambda line: None)
 
 
 def test_the_manifest_is_readable_json(tiny: Path) -> None:

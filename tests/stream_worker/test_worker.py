@@ -29,8 +29,9 @@ def log(tmp_path: Path) -> EmbeddedLog:
 def work(log: EmbeddedLog, model: WordModel | None = None) -> CollectorRegistry:
     """Run the worker until it has read everything."""
     stop, registry = threading.Event(), CollectorRegistry()
+    used = model or WordModel()
     arguments = {"batch": 16, "device": "cpu", "stop": stop, "registry": registry}
-    thread = threading.Thread(target=run, args=(log, model or WordModel(), LINKER), kwargs=arguments)
+    thread = threading.Thread(target=run, args=(log, lambda: used, LINKER), kwargs=arguments)
     thread.start()
     deadline = time.monotonic() + 20
     while log.lag("worker", ARTICLES) and time.monotonic() < deadline:
