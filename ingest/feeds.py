@@ -164,7 +164,7 @@ class _JsonFeed(msgspec.Struct):
 def _json_feed(text: str, url: str) -> list[RawItem]:
     """The items of a JSON Feed (https://www.jsonfeed.org/version/1.1/)."""
     try:
-        feed = read_json(text, _JsonFeed)
+        feed = read_json(text.encode("utf-8", "replace"), _JsonFeed)
     except (ValueError, RecursionError) as error:
         raise Refused("not_a_feed", f"{url}: JSON, but no JSON Feed: {error}") from error
     if "jsonfeed.org/version/" not in feed.version:

@@ -3,9 +3,10 @@
 import csv
 import heapq
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from ingest.refusals import Refused
 from ingest.times import EARLIEST, parse_time
 
 MAX_LINE = 10 * 1024 * 1024
-"""Longest line of a file, in bytes; a longer one is refused and skipped."""
+"""Longest line of a file, in bytes without its end; a longer one is refused and skipped."""
 
 LONGEST_GAP = 3_600.0
 """Seconds that a paced replay sleeps at most between two articles: a weekend without news is not waited for."""
@@ -102,29 +103,40 @@ def replay(
     stop = stop or threading.Event()
     report = ReplayReport()
     started = time.monotonic()
-    pacer = _Pacer(speed, paced_from)
     metrics = IngestMetrics(registry or CollectorRegistry())
     batch = _Batch(Publisher(log, metrics, stop, retention_days), report, shift)
     try:
-        for line in heapq.merge(*map(_lines, files), key=lambda line: line.time):
-            outside = (since and line.time < since) or (until and line.time >= until)
-            if outside and isinstance(line.item, NamedItem):
-                report.read += 1
-                report.skipped += 1
-                continue
-            wait = pacer.wait(line.time)
-            if wait > 0 or len(batch) >= BATCH:
-                batch.flush()
-                stop.wait(max(wait, 0.0))
-            if stop.is_set():
-                break
-            report.read += 1
-            batch.add(line)
-        batch.flush()
+        _publish(_merged(files, since, until, report), batch, _Pacer(speed, paced_from), stop)
     except Stopped:
         _log.info("replay stopped while it waited for the log")
     report.seconds = time.monotonic() - started
     return report
+
+
+def _merged(
+    files: Sequence[Path], since: datetime | None, until: datetime | None, report: ReplayReport
+) -> Iterator[Line]:
+    """The lines of all files by time; items outside the times are counted and left out."""
+    for line in heapq.merge(*map(_lines, files), key=lambda line: line.time):
+        outside = (since and line.time < since) or (until and line.time >= until)
+        if outside and isinstance(line.item, NamedItem):
+            report.read += 1
+            report.skipped += 1
+        else:
+            yield line
+
+
+def _publish(lines: Iterable[Line], batch: "_Batch", pacer: "_Pacer", stop: threading.Event) -> None:
+    """Publish each line when it is due, together with those that are due with it. Raises Stopped."""
+    for line in lines:
+        wait = pacer.wait(line.time)
+        if wait > 0 or len(batch) >= BATCH:
+            batch.flush()
+            stop.wait(max(wait, 0.0))
+        if stop.is_set():
+            break
+        batch.add(line)
+    batch.flush()
 
 
 class _Pacer:
@@ -166,12 +178,13 @@ class _Batch:
         return len(self._made) + len(self._dead)
 
     def add(self, line: Line) -> None:
+        self._report.read += 1
         try:
             if isinstance(line.item, Refused):
                 raise line.item
             raw = line.item.raw
             if self._shift and (published := parse_time(raw.published)):
-                raw.published = (published + self._shift).timestamp()
+                raw.published = _shifted(published, self._shift)
             self._made.append(make_article(raw, source=line.item.source, fetched_at=self._now))
         except Refused as error:
             self._dead.append(self._publisher.refuse(error, line.value, line.origin))
@@ -183,6 +196,14 @@ class _Batch:
         self._report.duplicates += result.duplicates
         self._publisher.bury(self._dead)
         self._made, self._dead, self._now = [], [], utcnow()
+
+
+def _shifted(time: datetime, shift: timedelta) -> float:
+    """Unix time of the shifted time; beyond the calendar's ends infinity, which is no date."""
+    try:
+        return (time + shift).timestamp()
+    except OverflowError:
+        return math.inf
 
 
 def _lines(path: Path) -> Iterator[Line]:
@@ -205,30 +226,48 @@ def _json_records(path: Path) -> Iterator[Record]:
         while line := file.readline(MAX_LINE + 1):
             number += 1
             value = line.strip().removeprefix(b"\xef\xbb\xbf")
-            if len(line) > MAX_LINE:
-                rest = line
-                while rest and not rest.endswith(b"\n"):
-                    rest = file.readline(MAX_LINE)
+            if len(line) > MAX_LINE and not line.endswith(b"\n"):
+                while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                    pass
                 yield number, value, Refused("record", f"a line of more than {MAX_LINE} bytes")
             elif value:
                 yield number, value, _attempt(lambda value=value: read_record(value))  # type: ignore[misc]
 
 
 def _csv_records(path: Path) -> Iterator[Record]:
-    with _opened(path, "r", encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
+    with _opened(path, "r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines = _Lines(file)
+        rows = csv.reader(lines)
         header = _header(rows, path)
         while True:
+            lines.taken.clear()
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield rows.line_num, b"", Refused("record", f"not CSV: {error}")
+                yield rows.line_num, lines.original(), Refused("record", f"not CSV: {error}")
                 continue
             if row is None:
                 return
             if row:
-                value = ",".join(row).encode()
-                yield rows.line_num, value, _attempt(lambda row=row: _csv_item(header, row))  # type: ignore[misc]
+                yield rows.line_num, lines.original(), _attempt(lambda row=row: _csv_item(header, row))  # type: ignore[misc]
+
+
+class _Lines(Iterator[str]):
+    """The lines of a CSV file as text, and those that the current row was made of as they stand in the file."""
+
+    def __init__(self, file: Iterator[str]) -> None:
+        self._file = file
+        self.taken: list[str] = []
+        """With a lone surrogate for each byte that is no UTF-8, so that the file's bytes can be had back."""
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.taken.append(line)
+        return line if line.isascii() else line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    def original(self) -> bytes:
+        """The bytes of the lines that were taken, without the last one's end."""
+        return "".join(self.taken).rstrip("\r\n").encode("utf-8", "surrogateescape")
 
 
 def _opened(path: Path, mode: str, **options: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
-from bus.errors import Fenced
+from bus.errors import Fenced, LogError
 from bus.kafka.client import BLOCK_SECONDS, TransactionalProducer, entry_of, translated
 from bus.log import Consumer, Entry, Partition, Record, Transaction
 
@@ -32,6 +32,11 @@ class _Flag(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Any) -> None:
         self.changed = True
         self.gained |= {Partition(p.topic, p.partition) for p in assigned}
+
+
+def _identity(member: Any) -> Any:
+    """What a broker fences a member by."""
+    return member and (member.generation_id, member.member_id)
 
 
 class _Open(Transaction):
@@ -62,6 +67,9 @@ class KafkaLogConsumer(Consumer):
         self._checked = time.monotonic()
         self._flag = _Flag()
         self._sent: dict[TopicPartition, int] = {}
+        self._settled = time.monotonic()
+        """When this was last seen to be a member in good standing."""
+        self._patience = (options["max_poll_interval_ms"] + options["session_timeout_ms"]) / 1000
         self._member: Any = None
         """Who this was in the group at the last poll: what a transaction's offsets are committed as."""
         with translated(servers, f"joining group {group!r}"):
@@ -76,6 +84,10 @@ class KafkaLogConsumer(Consumer):
                 **options,
             )
             self._consumer.subscribe(list(topics), listener=self._flag)
+            # Asked for before the first join: a leader that learns of its topics' partitions only afterwards joins once
+            # more, and kafka-python 3.0.12 forgets the outcome of that join when a poll has ended in between.
+            for topic in topics:
+                self._consumer.partitions_for_topic(topic)
 
     @property
     def assignment(self) -> frozenset[Partition]:
@@ -100,6 +112,7 @@ class KafkaLogConsumer(Consumer):
                 self._checked = time.monotonic()
                 for topic in self._topics:
                     self._look_up(topic)
+                self._check_membership()
             # Merged in the order they were written, as far as this poll reaches; each partition keeps its own order.
             partitions = [[entry_of(record) for record in records] for records in found.values()]
             return list(heapq.merge(*partitions, key=lambda entry: entry.timestamp))
@@ -135,8 +148,25 @@ class KafkaLogConsumer(Consumer):
                 self._rewind_quietly()
                 raise
 
+    def _check_membership(self) -> None:
+        """End the role when its rebalance outlasts every time-out of the group: the next start joins afresh.
+
+        kafka-python 3.0.12 forgets the outcome of a leader's join that new partition counts have set off, if a poll
+        ends in between; the member then has no partitions, sends no heartbeats and waits for ever.
+
+        Raises:
+            LogError: it has.
+        """
+        if self._member.state == MemberState.STABLE:
+            self._settled = time.monotonic()
+        elif time.monotonic() - self._settled > self._patience:
+            raise LogError(
+                f"kafka:{','.join(self._servers)}: group {self._group!r} has given this member no place for"
+                f" {self._patience:g} s; starting the role again joins it afresh"
+            )
+
     def _check_ownership(self, what: str) -> None:
-        if self._flag.changed or self._consumer.group_metadata() != self._member:
+        if self._flag.changed or _identity(self._consumer.group_metadata()) != _identity(self._member):
             self._flag.changed = True
             raise Fenced(f"kafka:{','.join(self._servers)}: {what}: its partitions are moving")
 
