@@ -109,6 +109,7 @@ def test_ids_are_16_hexadecimal_digits_for_any_title(source: str, title: str) ->
         ("a" + "<script>" * 250_000, "a"),
         ("a" + "&lt;!--" * 150_000, "a"),
         ("half &#55357; a reference", "half \ufffd a reference"),
+        ("&#x41;&#0066; &#" + "9" * 5_000 + "; &#x110000;", "AB \ufffd \ufffd"),
         ("\u200b \x00", ""),
     ],
 )

@@ -180,12 +180,50 @@ def test_a_body_that_names_a_file_does_not_make_the_parser_open_it() -> None:
         read_feed(b"/etc/passwd", URL)
 
 
-@pytest.mark.parametrize("unit", [b"<a>", b"<item>", b"<a ", b"<![CDATA[", b"<!--", b"&amp", b"<title>"])
-def test_a_hostile_body_takes_time_in_proportion_to_its_size(unit: bytes) -> None:
-    body = b"<rss version='2.0'><channel><item>" + unit * 9_000
-    start = time.perf_counter()
-    read_feed(body, URL)
-    assert time.perf_counter() - start < 5.0
+RSS = b"<rss version='2.0'><channel><item>"
+
+HOSTILE = {
+    **{unit: RSS + unit * 9_000 for unit in (b"<a>", b"<item>", b"<a ", b"<![CDATA[", b"<!--", b"&amp", b"<title>")},
+    "declarations without end": RSS + b"<?xml " * 200_000,
+    "a date of spaces": RSS + b"<pubDate>2025" + b" " * 500_000 + b"x</pubDate></item></channel></rss>",
+    "sitemap entries inside each other": b"<urlset>" + b"<url>" * 200 + b"<a/>" * 200_000,
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_body_takes_time_in_proportion_to_its_size(what: bytes | str) -> None:
+    # Of the processor, whatever else runs; in proportion to its square each would take minutes.
+    start = time.process_time()
+    with contextlib.suppress(Refused):
+        read_feed(HOSTILE[what], URL)
+    assert time.process_time() - start < 10.0
+
+
+WRONG = {
+    "half an emoji": "<title>Half &#55357; an emoji</title>",
+    "no character": "<title>Not &#x110000; there</title>",
+    "endless number": f"<title>Long &#{'9' * 5_000}; one</title>",
+    "zero date": "<title>Dated</title><pubDate>0000-00-00 00:00:00</pubDate>",
+    "date off the calendar": "<title>Dated</title><pubDate>9999-12-31T23:59:59-23:59</pubDate>",
+    "Korean zero date": "<title>Dated</title><pubDate>0000-05-28 오후 11:10:10</pubDate>",
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_one_item_costs_the_others_nothing(what: str) -> None:
+    good = "<item><title>Good</title></item>"
+    body = f"<rss version='2.0'><channel><item>{WRONG[what]}</item>{good}</channel></rss>"
+    made = [make_article(item, source="s", fetched_at=utcnow()) for item in read_feed(body.encode(), URL).items]
+    assert len(made) == 2
+    assert made[1].article.title == "Good"
+    assert made[0].article.published_at == made[0].article.fetched_at
+
+
+@pytest.mark.parametrize("wrong", ['"date_published": 1e999', '"title": 7', '"summary": "half \\ud83d an emoji"', ""])
+def test_a_json_feed_keeps_its_items_beside_one_with_a_field_of_the_wrong_type(wrong: str) -> None:
+    item = "7" if not wrong else f"{{{wrong}}}"
+    body = f'{{"version": "https://jsonfeed.org/version/1.1", "items": [{item}, {{"title": "Good"}}]}}'
+    assert [item.title for item in read_feed(body.encode(), URL).items] == ["", "Good"]
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"<rss version='2.0'>", b"<urlset>", b"<feed xmlns='x'>", b"{"]))

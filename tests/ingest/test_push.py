@@ -67,6 +67,23 @@ def test_a_broken_line_is_refused_and_the_others_taken(client: TestClient, log: 
     assert len(dead_on(log)) == 1
 
 
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "9" * 5_000, "1e999", "[]", "true", '"\\ud83d"'])
+def test_a_date_however_wrong_costs_no_record(client: TestClient, log: Log, value: str) -> None:
+    dated = '{"source": "x", "title": "Dated", "published_at": %s}' % value  # noqa: UP031
+    body = f"[{dated}, {json.dumps(ARTICLE)}]"
+    answer = client.post("/articles", content=body, headers={**TOKEN, "Content-Type": "application/json"})
+    assert [each["status"] for each in answer.json()["results"]] == ["accepted", "accepted"]
+    (article,) = (article for article in articles_on(log) if article.title == "Dated")
+    assert article.published_at == article.fetched_at
+
+
+def test_half_an_emoji_in_one_record_costs_the_others_nothing(client: TestClient, log: Log) -> None:
+    body = '[{"source": "x", "title": "half \\ud83d an emoji"}, %s]' % json.dumps(ARTICLE)  # noqa: UP031
+    answer = client.post("/articles", content=body, headers={**TOKEN, "Content-Type": "application/json"})
+    assert [each["status"] for each in answer.json()["results"]] == ["accepted", "accepted"]
+    assert {article.title for article in articles_on(log)} == {"half an emoji", "Bank fails"}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[{}", b'{"a": 1} {"b": 2}', b"\xff\xfe", b"[" * 100_000])
 def test_a_body_that_is_no_json_is_refused_as_a_whole(client: TestClient, body: bytes) -> None:
     answer = client.post("/articles", content=body, headers={**TOKEN, "Content-Type": "application/json"})
