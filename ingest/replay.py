@@ -3,7 +3,6 @@
 import csv
 import heapq
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -198,12 +197,11 @@ class _Batch:
         self._made, self._dead, self._now = [], [], utcnow()
 
 
-def _shifted(time: datetime, shift: timedelta) -> float:
-    """Unix time of the shifted time; beyond the calendar's ends infinity, which is no date."""
+def _shifted(time: datetime, shift: timedelta) -> str:
     try:
-        return (time + shift).timestamp()
+        return (time + shift).isoformat()  # a number could be taken for milliseconds
     except OverflowError:
-        return math.inf
+        return f"{time} moved off the calendar"
 
 
 def _lines(path: Path) -> Iterator[Line]:

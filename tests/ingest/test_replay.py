@@ -216,16 +216,15 @@ def test_a_full_log_is_waited_for_and_nothing_is_lost(
     assert len(articles_on(log)) == 2_500
 
 
-def test_a_line_of_the_longest_length_costs_no_other_its_record(
-    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("length", "refused"), [(1_000, 0), (1_001, 1), (1_002, 1)])
+def test_a_line_may_be_as_long_as_the_limit_and_the_next_is_read_in_any_case(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, refused: int
 ) -> None:
     monkeypatch.setattr("ingest.replay.MAX_LINE", 1_000)
-    file = tmp_path / "long.jsonl"
-    for length in (999, 1_000, 1_001, 1_002):
-        filler = b"x" * (length - 1) + b"\n"
-        file.write_bytes(b'{"title": "Before", "source": "s"}\n' + filler + b'{"title": "After", "source": "s"}\n')
-        report = replay(log, [file])
-        assert (report.read, report.refused) == (3, 1), length
+    long = json.dumps(record("long")).encode().ljust(length)
+    file = write(tmp_path / "long.jsonl", record("before"), long, record("after"))
+    assert counts(replay(log, [file])) == (3, 3 - refused, 0, refused)
+    assert {"before", "after"} <= set(titles(log))
 
 
 def test_a_date_that_no_clock_can_hold_costs_no_other_its_record(log: Log, tmp_path: Path) -> None:
@@ -235,3 +234,21 @@ def test_a_date_that_no_clock_can_hold_costs_no_other_its_record(log: Log, tmp_p
     report = replay(log, [file])
     assert (report.published, report.refused) == (5, 0)
     assert all(article.published_at == article.fetched_at for article in articles_on(log))
+
+
+@pytest.mark.parametrize("days", [1, -20_000, -4_000_000])
+def test_a_date_that_a_shift_leaves_in_the_future_or_moves_off_the_calendar_is_the_fetch_time(
+    log: Log, tmp_path: Path, days: int
+) -> None:
+    file = write(tmp_path / "news.jsonl", record("late", published_at="9999-12-31"), record("good"))
+    assert counts(replay(log, [file], shift=timedelta(days=days))) == (2, 2, 0, 0)
+    (late,) = (article for article in articles_on(log) if article.title == "late")
+    assert late.published_at == late.fetched_at
+
+
+def test_a_refused_csv_row_is_kept_as_it_stands_in_the_file(log: Log, tmp_path: Path) -> None:
+    rows = [b'wire,"a ""quoted""\r\ntitle",too,many', b"wire,caf\xe9", b"wire,null\x00"]
+    file = tmp_path / "news.csv"
+    file.write_bytes(b"\xef\xbb\xbfsource,title,date\r\n" + b"\r\n".join(rows))
+    assert counts(replay(log, [file])) == (3, 0, 0, 3)
+    assert [letter.value for letter in dead_on(log)] == rows
