@@ -30,6 +30,8 @@ def parse_time(value: object) -> datetime | None:
         return _from_epoch(value)
     if not isinstance(value, str) or len(text := value.strip()) > LONGEST:
         return None
+    if _NUMBER.fullmatch(text):  # before fromisoformat, which takes 1741010100000 for a day of 1741
+        return _from_epoch(float(text))
     try:
         return _checked(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
@@ -37,8 +39,6 @@ def parse_time(value: object) -> datetime | None:
 
 
 def _from_other_forms(text: str) -> datetime | None:
-    if _NUMBER.fullmatch(text):
-        return _from_epoch(float(text))
     try:
         if _YEAR_MONTH.fullmatch(text):
             return _checked(datetime.fromisoformat(f"{text}-01"))

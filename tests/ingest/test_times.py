@@ -59,10 +59,11 @@ def test_every_form_of_a_time_is_read(text: str | float) -> None:
         ("20250303", datetime(2025, 3, 3, tzinfo=UTC)),
         ("2025-03", datetime(2025, 3, 1, tzinfo=UTC)),
         ("Mon, 03 Mar 2025", None),
+        ("1741010100000", datetime(2025, 3, 3, 13, 55, tzinfo=UTC)),  # milliseconds that look like a day of 1741
         ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
-def test_a_date_is_its_midnight(text: str, expected: datetime | None) -> None:
+def test_a_date_is_its_midnight_and_a_number_never_a_date(text: str, expected: datetime | None) -> None:
     assert parse_time(text) == expected
 
 
