@@ -59,15 +59,7 @@ def load_sources(path: Path) -> list[Source]:
     Raises:
         ConfigError: the file is missing, is not YAML, or an entry does not say what it must.
     """
-    return _sources(YamlFile.read(path))
-
-
-def parse_sources(text: str, file: str) -> list[Source]:
-    """Read the text of a sources file; ``file`` is what errors call it. Raises ConfigError."""
-    return _sources(YamlFile(text, file))
-
-
-def _sources(file: YamlFile) -> list[Source]:
+    file = YamlFile.read(path)
     found: list[Source] = []
     lines: dict[str, int] = {}
     for node in file.entries("sources", MAX_SOURCES):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bus.errors import ConfigError
-from ingest.sources import EXAMPLE, MAX_SOURCES, Source, load_sources, parse_sources
+from ingest.sources import EXAMPLE, MAX_SOURCES, Source, load_sources
 
 FIXTURES = Path(__file__).parent / "sources"
 
@@ -71,7 +71,13 @@ def test_a_file_that_is_no_text_is_a_config_error(tmp_path: Path) -> None:
         load_sources(tmp_path / "sources.yml")
 
 
-def test_defaults_and_every_field() -> None:
+def sources_of(folder: Path, text: str) -> list[Source]:
+    """What a file with this text says."""
+    (folder / "sources.yml").write_text(text)
+    return load_sources(folder / "sources.yml")
+
+
+def test_defaults_and_every_field(tmp_path: Path) -> None:
     text = """
 sources:
   - name: wire
@@ -79,27 +85,27 @@ sources:
   - {name: 2024, url: "http://10.0.0.1/x", kind: sitemap, language: no, interval: 1s, weight: 2, body: true,
      allow_private: true}
 """
-    assert parse_sources(text, "sources.yml") == [
+    assert sources_of(tmp_path, text) == [
         Source("wire", "https://a.example/feed", "auto", "", 300.0, 1.0, False, False),
         Source("2024", "http://10.0.0.1/x", "sitemap", "no", 1.0, 2.0, True, True),
     ]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("5 m", 300)])
-def test_intervals_have_units(text: str, seconds: float) -> None:
-    (source,) = parse_sources(f"sources: [{{name: a, url: 'http://a.example', interval: {text}}}]", "f")
+def test_intervals_have_units(tmp_path: Path, text: str, seconds: float) -> None:
+    (source,) = sources_of(tmp_path, f"sources: [{{name: a, url: 'http://a.example', interval: {text}}}]")
     assert source.interval == seconds
 
 
-def test_an_empty_list_is_no_mistake() -> None:
-    assert parse_sources("sources:\n", "f") == []
-    assert parse_sources("sources: []\n", "f") == []
+def test_an_empty_list_is_no_mistake(tmp_path: Path) -> None:
+    assert sources_of(tmp_path, "sources:\n") == []
+    assert sources_of(tmp_path, "sources: []\n") == []
 
 
-def test_sources_are_bounded() -> None:
+def test_sources_are_bounded(tmp_path: Path) -> None:
     text = "sources:\n" + "".join(f"- {{name: s{i}, url: 'http://a.example'}}\n" for i in range(MAX_SOURCES + 1))
-    with pytest.raises(ConfigError, match="f:2: sources: expected at most 2000, got 2001"):
-        parse_sources(text, "f")
+    with pytest.raises(ConfigError, match="yml:2: sources: expected at most 2000, got 2001"):
+        sources_of(tmp_path, text)
 
 
 def test_the_example_is_valid_and_needs_nothing_private() -> None:
