@@ -6,7 +6,7 @@ REASONS = {
     "private_address": "the host is, or resolves to, a private, loopback, link-local, multicast or reserved address",
     "too_large": "the response is larger than max_body_mb, as sent or after decompression",
     "redirects": "more than 10 redirects",
-    "scheme": "a redirect to something other than http or https",
+    "scheme": "a redirect, or an entry of a sitemap index, to something other than http or https",
     "entities": "the XML declares entities (a decompression bomb of a few lines)",
     "too_many_items": "the feed has more items or tags than any news feed",
     "not_a_feed": "the response is no RSS, Atom, RDF, JSON Feed or news sitemap",

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from scrapy.crawler import AsyncCrawlerRunner, Crawler
@@ -95,39 +95,20 @@ def crawl(
         LogError: the log failed in a way that waiting does not mend.
         RuntimeError: the crawler ended although nobody asked it to.
     """
-    logging.getLogger("scrapy").setLevel(logging.ERROR)
-    logging.getLogger(f"{_SCRAPY}.robotstxt").setLevel(logging.CRITICAL)  # a robots.txt that cannot be had is no error
-    install_reactor("twisted.internet.asyncioreactor.AsyncioSelectorReactor")
-    from twisted.internet import reactor as installed
-
-    reactor: Any = installed
-    reactor.installNameResolver(GuardedResolver(reactor.nameResolver))
+    reactor = _reactor()
     runner = AsyncCrawlerRunner()
     crawlers: list[Crawler] = []
     failures: list[BaseException] = []
 
-    async def main() -> None:
-        crawls = []
-        for allow_private in (False, True):
-            own = [source for source in sources if source.allow_private == allow_private]
-            if own:
-                crawler = Crawler(NewsSpider, scrapy_settings(user_agent, max_body, allow_private))
-                crawlers.append(crawler)
-                crawls.append(runner.crawl(crawler, sources=own, sink=sink, metrics=metrics, once=once, report=report))
-        pending: set[asyncio.Task[None]] = set(crawls)
-        while pending and not stop.is_set():
-            done, pending = await asyncio.wait(pending, timeout=POLL)
-            failures.extend(error for task in done if (error := task.exception()))
-            if done and not once and not stop.is_set():
-                break
-        try:
-            await asyncio.wait_for(runner.stop(), GRACE)
-        except TimeoutError:
-            logging.getLogger(__name__).warning("dropped downloads that had not ended after %g s", GRACE)
+    def begin(allow_private: bool) -> Iterator[asyncio.Task[None]]:
+        if own := [source for source in sources if source.allow_private == allow_private]:
+            crawlers.append(Crawler(NewsSpider, scrapy_settings(user_agent, max_body, allow_private)))
+            yield runner.crawl(crawlers[-1], sources=own, sink=sink, metrics=metrics, once=once, report=report)
 
     async def run() -> None:
         try:
-            await main()
+            failures.extend(await _ended({*begin(False), *begin(True)}, stop, once))
+            await _end(runner)
         except Exception as error:
             failures.append(error)
         finally:
@@ -142,3 +123,33 @@ def crawl(
         raise failures[0]
     if not once and not stop.is_set():
         raise RuntimeError("the crawler ended although nobody asked it to")
+
+
+def _reactor() -> Any:
+    """Twisted's reactor on asyncio, which connects only to addresses that a download's guard allows."""
+    logging.getLogger("scrapy").setLevel(logging.ERROR)
+    logging.getLogger(f"{_SCRAPY}.robotstxt").setLevel(logging.CRITICAL)  # a robots.txt that cannot be had is no error
+    install_reactor("twisted.internet.asyncioreactor.AsyncioSelectorReactor")
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    reactor.installNameResolver(GuardedResolver(reactor.nameResolver))
+    return reactor
+
+
+async def _ended(crawls: set[asyncio.Task[None]], stop: threading.Event, once: bool) -> list[BaseException]:
+    """The errors of the crawls that have ended, when told to stop, when one has, or with ``once`` when all have."""
+    errors: list[BaseException] = []
+    while crawls and not stop.is_set():
+        done, crawls = await asyncio.wait(crawls, timeout=POLL)
+        errors.extend(error for task in done if (error := task.exception()))
+        if done and not once:
+            break
+    return errors
+
+
+async def _end(runner: AsyncCrawlerRunner) -> None:
+    try:
+        await asyncio.wait_for(runner.stop(), GRACE)
+    except TimeoutError:
+        logging.getLogger(__name__).warning("dropped downloads that had not ended after %g s", GRACE)

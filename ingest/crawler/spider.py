@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from scrapy import Request, Spider
@@ -23,9 +22,9 @@ from scrapy.http import Response, TextResponse
 
 from bus.errors import LogError
 from bus.messages import utcnow
-from ingest.articles import MAX_BODY, Made, RawItem, make_article
+from ingest.articles import MAX_BODY, Made, make_article
 from ingest.crawler.bodies import body_text
-from ingest.crawler.downloads import PERMIT, Permit, RobotsForbidden
+from ingest.crawler.downloads import PERMIT, Permit, RefusedDownload, RobotsForbidden
 from ingest.crawler.pacing import next_look, retry_after_seconds
 from ingest.feeds import Feed, read_feed
 from ingest.metrics import IngestMetrics
@@ -46,6 +45,14 @@ HELD = 16
 READERS = 1
 """Threads that read feeds. What a parser builds is 20 times the size of the feed, and parsers hold the interpreter's
 lock anyway: a second thread costs 30 MB and gains nothing."""
+
+_UNREACHABLE = (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    ResponseDataLossError,
+    OSError,
+)
 
 _FAILURES = ("refused", "robots", "http_error", "timeout", "unreachable", "error")
 
@@ -83,6 +90,14 @@ class Known(NamedTuple):
 UNKNOWN = Known()
 
 
+class HttpError(Exception):
+    """Raised when a server answers with an error; ``retry_after`` is what it asks for, in seconds."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"{response.url}: HTTP {response.status}")
+        self.retry_after = retry_after_seconds(_header(response, "Retry-After").decode("latin-1"), utcnow())
+
+
 class NewsSpider(Spider):
     """Looks at sources again and again.
 
@@ -113,8 +128,8 @@ class NewsSpider(Spider):
         self._once = once
         self._report = report
         self._known: dict[str, Known] = {}
-        self._said: dict[str, str] = {}
-        """What was logged last about refused items, by source: said again only when it changes."""
+        self._said: dict[tuple[str, str], tuple[int, str]] = {}
+        """How many of a source's items or sitemaps were turned away at its last look, and why the first was."""
         self._free = asyncio.Semaphore(HELD)
         self._readers = ThreadPoolExecutor(READERS, "feeds")
 
@@ -160,78 +175,90 @@ class NewsSpider(Spider):
         permit = Permit(self._free)
         try:
             return await self._read(source, permit)
-        except Refused as error:
-            self._metrics.refused.labels(error.reason).inc()
-            return Look("refused", str(error))
-        except RobotsForbidden as error:
-            return Look("robots", str(error))
-        except DownloadTimeoutError as error:
-            return Look("timeout", str(error))
-        except (
-            CannotResolveHostError,
-            DownloadConnectionRefusedError,
-            DownloadFailedError,
-            ResponseDataLossError,
-            OSError,
-        ) as error:
-            return Look("unreachable", f"{source.url}: {error or type(error).__name__}")
         except (Stopped, LogError):
             raise
         except Exception as error:
-            _log.exception("source %s", source.name)
-            return Look("error", f"{source.url}: {error!r}")
+            return self._failed(source, source.url, error)
         finally:
             permit.give_back()
+
+    def _failed(self, source: Source, url: str, error: Exception) -> Look:
+        """What a failure makes of a look; counts what was refused."""
+        if isinstance(error, Refused):
+            self._metrics.refused.labels(error.reason).inc()
+            return Look("refused", str(error))
+        if isinstance(error, RobotsForbidden):
+            return Look("robots", str(error))
+        if isinstance(error, HttpError):
+            return Look("http_error", str(error), retry_after=error.retry_after)
+        if isinstance(error, DownloadTimeoutError):
+            return Look("timeout", str(error))
+        if isinstance(error, _UNREACHABLE):
+            return Look("unreachable", f"{url}: {str(error) or type(error).__name__}")
+        _log.error("source %s: %s", source.name, url, exc_info=error)
+        return Look("error", f"{url}: {error!r}")
 
     async def _read(self, source: Source, permit: Permit) -> Look:
         known = self._known.get(source.name, UNKNOWN)
         response = await self._fetch(source.url, permit, known)
         if response.status == 304:
             return Look("unchanged")
-        if not 200 <= response.status < 300:
-            retry_after = retry_after_seconds(_header(response, "Retry-After").decode("latin-1"), utcnow())
-            return Look("http_error", f"{source.url}: HTTP {response.status}", retry_after=retry_after)
         digest = hashlib.blake2b(response.body, digest_size=16).digest()
         if digest == known.digest:
             return Look("unchanged")
         feed = await self._feed_of(response, source)
-        if feed.sitemaps:
-            feed.items.extend(await self._children(feed.sitemaps[:MAX_SITEMAPS], source, permit))
-        made = await self._in_reader(partial(self._articles, feed, source))
+        if feed.sitemaps and (failure := await self._add_children(feed, source, permit)):
+            return failure
+        made, refusals = await self._in_reader(partial(_articles, feed, source))
+        for reason, _ in refusals:
+            self._metrics.refused.labels(reason).inc()
+        self._say(source, "items", refusals, len(feed.items))
         published = await self._publish(made, source, permit)
         if not feed.sitemaps:
             # Only now: had we stopped before publishing, the next look must see the whole response again.
             self._known[source.name] = Known(_header(response, "ETag"), _header(response, "Last-Modified"), digest)
         return Look("ok", items=len(made), published=published)
 
-    async def _children(self, addresses: Sequence[str], source: Source, permit: Permit) -> list[RawItem]:
-        """The items of a sitemap index's newest sitemaps; one that cannot be read costs the others nothing.
-
-        Raises:
-            Refused: none of them could be read; the first one's reason.
-        """
-        items: list[RawItem] = []
-        refusals: list[Refused] = []
+    async def _add_children(self, feed: Feed, source: Source, permit: Permit) -> Look | None:
+        """Add the items of an index's newest sitemaps; when none of them can be read, what became of the first."""
+        addresses = feed.sitemaps[:MAX_SITEMAPS]
+        failed: list[Look] = []
         for address in addresses:
             try:
-                if urlsplit(address).scheme not in ("http", "https"):
-                    raise Refused("scheme", f"{source.url}: a sitemap at {address[:100]!r}")
-                child = await self._fetch(address, permit)
-                if child.status == 200:
-                    items += (await self._feed_of(child, source)).items
-            except Refused as error:
-                refusals.append(error)
-        if refusals and len(refusals) == len(addresses):
-            raise refusals[0]
-        for refusal in refusals:
-            self._metrics.refused.labels(refusal.reason).inc()
-        return items
+                child = await self._feed_of(await self._fetch(address, permit), source)
+                if child.sitemaps:
+                    raise Refused("not_a_feed", f"{address}: a sitemap index inside another")
+                feed.items.extend(child.items)
+            except Exception as error:
+                failed.append(self._failed(source, address, error))
+        if len(failed) == len(addresses):
+            return failed[0]
+        self._say(source, "sitemaps", [(look.result, look.detail) for look in failed], len(addresses))
+        return None
+
+    def _say(self, source: Source, what: str, turned_away: Sequence[tuple[str, str]], of: int) -> None:
+        """Warn about a source's items or sitemaps that are of no use, unless it is as it was at the last look.
+
+        Args:
+            turned_away: the reason and the explanation for each of them.
+        """
+        state = (len(turned_away), turned_away[0][0] if turned_away else "")
+        if turned_away and self._said.get((source.name, what)) != state:
+            text = "source %s: %d of %d %s cannot be used, the first: %s"
+            _log.warning(text, source.name, len(turned_away), of, what, turned_away[0][1])
+        self._said[source.name, what] = state
 
     async def _fetch(self, url: str, permit: Permit, known: Known = UNKNOWN) -> Response:
+        """The answer of a server, 2xx or 304. Raises HttpError, Refused, and what Scrapy does."""
+        if url.partition("://")[0].lower() not in ("http", "https"):
+            raise RefusedDownload("scheme", f"{url[:200]}: expected an address that starts with http:// or https://")
         headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
         stated = {name: value for name, value in headers.items() if value}
         request = Request(url, headers=stated, meta={PERMIT: permit}, dont_filter=True)
-        return await self.crawler.engine.download_async(request)
+        response = await self.crawler.engine.download_async(request)
+        if not 200 <= response.status < 300 and response.status != 304:
+            raise HttpError(response)
+        return response
 
     async def _feed_of(self, response: Response, source: Source) -> Feed:
         """Read a response, in a thread: 10 MB of XML take seconds, during which other sources go on."""
@@ -240,26 +267,6 @@ class NewsSpider(Spider):
 
     async def _in_reader(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, read)
-
-    def _articles(self, feed: Feed, source: Source) -> list[Made]:
-        now = utcnow()
-        made: list[Made] = []
-        refusals: list[Refused] = []
-        for raw in feed.items:
-            try:
-                article = make_article(
-                    raw, source=source.name, fetched_at=now, language=source.language, weight=source.weight
-                )
-            except Refused as error:
-                self._metrics.refused.labels(error.reason).inc()
-                refusals.append(error)
-            else:
-                made.append(article)
-        said = f"{len(refusals)} of its items are refused, the first: {refusals[0]}" if refusals else ""
-        if said and said != self._said.get(source.name):
-            _log.warning("source %s: %s", source.name, said)
-        self._said[source.name] = said
-        return made
 
     async def _publish(self, made: list[Made], source: Source, permit: Permit) -> int:
         published = 0
@@ -285,14 +292,33 @@ class NewsSpider(Spider):
         except Exception as error:
             _log.debug("%s: no body: %s", url, error)
             return ""
-        if response.status != 200 or not isinstance(response, TextResponse):
+        if not isinstance(response, TextResponse):
             return ""
+        return await asyncio.to_thread(_page_text, response)
+
+
+def _articles(feed: Feed, source: Source) -> tuple[list[Made], list[tuple[str, str]]]:
+    """The articles of a feed, and for each item that is none its reason and the explanation."""
+    now = utcnow()
+    made: list[Made] = []
+    refusals: list[tuple[str, str]] = []
+    for raw in feed.items:
         try:
-            text = await asyncio.to_thread(body_text, response.text, url)
-        except Exception as error:
-            _log.warning("%s: no body can be read from the page: %r", url, error)
-            return ""
-        return clean_text(text, MAX_BODY)
+            article = make_article(
+                raw, source=source.name, fetched_at=now, language=source.language, weight=source.weight
+            )
+            made.append(article)
+        except Refused as error:
+            refusals.append((error.reason, f"{raw.url[:200]!r}: {error}" if raw.url else str(error)))
+    return made, refusals
+
+
+def _page_text(response: TextResponse) -> str:
+    try:
+        return clean_text(body_text(response.text, response.url), MAX_BODY)
+    except Exception as error:
+        _log.warning("%s: no body can be read from the page: %r", response.url, error)
+        return ""
 
 
 def _header(response: Response, name: str) -> bytes:

@@ -5,12 +5,14 @@ Reads what to do as JSON from standard input and writes what came of it to stand
 """
 
 import json
+import logging
 import os
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from prometheus_client import CollectorRegistry  # noqa: E402
 from bus.embedded import EmbeddedLog  # noqa: E402
 from bus.errors import LogFull  # noqa: E402
 from bus.topics import news_topics  # noqa: E402
-from ingest.crawler import addresses  # noqa: E402
+from ingest.crawler import addresses, spider  # noqa: E402
 from ingest.crawler.run import crawl  # noqa: E402
 from ingest.metrics import IngestMetrics  # noqa: E402
 from ingest.publisher import Publisher  # noqa: E402
@@ -44,6 +46,26 @@ from tests.ingest.test_publisher import Failing  # noqa: E402
 
 judged: Callable[[str], bool] = addresses.is_public
 addresses.is_public = lambda address: address in task["public"] or judged(address)
+
+
+in_reactor: set[str] = set()
+
+
+def watched(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, which notes that it ran in the reactor's thread: the main one."""
+
+    def watching(*args: Any, **options: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            in_reactor.add(step.__name__)
+        return step(*args, **options)
+
+    return watching
+
+
+for name in ("read_feed", "make_article", "body_text", "clean_text"):
+    setattr(spider, name, watched(getattr(spider, name)))
+for name in ("new", "publish"):
+    setattr(Publisher, name, watched(getattr(Publisher, name)))
 
 
 class Crashing(Publisher):
@@ -58,6 +80,9 @@ def end() -> None:
     stop.set()
 
 
+warnings = BufferingHandler(10_000)
+warnings.setLevel(logging.WARNING)
+logging.getLogger("ingest").addHandler(warnings)
 registry = CollectorRegistry()
 metrics = IngestMetrics(registry)
 stop = threading.Event()
@@ -93,6 +118,8 @@ with EmbeddedLog(Path(task["log"])) as log:
             "samples": samples,
             "stop_seconds": time.monotonic() - stopped[0] if stopped else 0.0,
             "megabytes": psutil.Process().memory_info().rss / 1e6,
+            "warnings": [record.getMessage() for record in warnings.buffer],
+            "in_reactor": sorted(in_reactor),
             "modules": sorted(set(sys.modules) & {"trafilatura", "fastapi", "torch", "transformers"}),
         },
         sys.stdout,

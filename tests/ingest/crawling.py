@@ -28,6 +28,10 @@ class Crawl:
     """Resident memory at the end."""
     modules: list[str]
     """Which heavy modules were imported."""
+    warnings: list[str]
+    """What the ingest room logged as a warning or worse."""
+    in_reactor: list[str]
+    """Which of the steps that may take long ran in the reactor's thread, where all other sources wait for them."""
 
     def of(self, name: str) -> list[Look]:
         """The looks at one source, in order."""
@@ -74,7 +78,7 @@ def run_crawl(
         cwd=Path(__file__).parents[2],
     )
     if crash:
-        return Crawl(child.returncode, [], {}, 0.0, 0.0, [])
+        return Crawl(child.returncode, [], {}, 0.0, 0.0, [], [], [])
     assert child.returncode == 0, child.stderr
     answer = json.loads(child.stdout)
     looks = [(name, Look(*fields)) for name, *fields in answer.pop("looks")]

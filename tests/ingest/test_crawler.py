@@ -48,11 +48,10 @@ def source(name: str, url: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "url": url, "allow_private": True, **fields}
 
 
-MIXED_INDEX = b"""<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
-  <sitemap><loc>ftp://paper.example/old.xml</loc></sitemap>
-  <sitemap><loc>HERE/pages.xml</loc></sitemap>
-  <sitemap><loc>HERE/today.xml</loc></sitemap>
-</sitemapindex>"""
+def index(*sitemaps: str) -> bytes:
+    """A sitemap index, newest first."""
+    entries = "".join(f"<sitemap><loc>{each}</loc></sitemap>" for each in sitemaps)
+    return f"<sitemapindex xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'>{entries}</sitemapindex>".encode()
 
 
 class Once:
@@ -89,8 +88,11 @@ class Once:
         pages["/index"] = answer(
             (FEEDS / "sitemap-index.xml").read_bytes().replace(b"https://paper.example", self.private.url.encode())
         )
-        pages["/mixed"] = answer(MIXED_INDEX.replace(b"HERE", self.private.url.encode()))
-        pages["/pages.xml"] = answer(b"<urlset xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'></urlset>")
+        here = self.private.url
+        bad = ("ftp://paper.example/old.xml", f"{here}/pages.xml", f"{here}/gone", f"{here}/forbidden1")
+        pages["/mixed"] = answer(index(*bad, f"{here}/today.xml"))
+        pages["/no-news"] = answer(index(f"{here}/pages.xml", "file:///etc/passwd", f"{here}/mixed"))
+        pages["/pages.xml"] = answer((FEEDS / "plain-sitemap.xml").read_bytes())
         pages["/today.xml"] = answer((FEEDS / "news-sitemap.xml").read_bytes())
         for hop in range(12):
             pages[f"/hop{hop}"] = redirect(f"/hop{hop + 1}")
@@ -109,8 +111,8 @@ class Once:
 
     def private_sources(self) -> list[dict[str, Any]]:
         names = (
-            "rss gzip index mixed hop2 hop1 to-ftp to-file long endless gzip-bomb deflate-bomb no-gzip laughs page"
-            " gone missing forbidden1 forbidden2 forbidden3"
+            "rss gzip index mixed no-news hop2 hop1 to-ftp to-file long endless gzip-bomb deflate-bomb no-gzip laughs"
+            " page gone missing forbidden1 forbidden2 forbidden3"
         )
         sources = [source(name, f"{self.private.url}/{name}") for name in names.split()]
         return [*sources, source("nobody", "http://127.0.0.1:9/feed")]
@@ -166,7 +168,27 @@ def test_compressed_feeds_and_sitemap_indexes_are_read(once: Once) -> None:
 
 
 def test_a_sitemap_that_cannot_be_read_costs_the_others_of_its_index_nothing(once: Once) -> None:
-    assert once.crawl.of("mixed")[0].items == 1
+    (look,) = once.crawl.of("mixed")
+    assert (look.result, look.items) == ("ok", 1)
+    text = "source mixed: 4 of 5 sitemaps cannot be used, the first: ftp://paper.example/old.xml: expected an address"
+    assert [line for line in once.crawl.warnings if line.startswith(text)] == [
+        f"{text} that starts with http:// or https://"
+    ]
+
+
+def test_an_index_of_which_no_sitemap_can_be_read_is_refused_as_its_first_one_is(once: Once) -> None:
+    detail = f"{once.private.url}/pages.xml: a sitemap without <news:news>: its 1 entries have no titles"
+    assert once.result("no-news") == ("refused", detail)
+
+
+def test_the_items_that_are_refused_are_said_in_one_line(once: Once) -> None:
+    said = [line for line in once.crawl.warnings if line.startswith("source rss: ")]
+    first = "'https://rss.example/untitled': the title is empty"
+    assert said == [f"source rss: 1 of 3 items cannot be used, the first: {first}"]
+
+
+def test_what_may_take_long_keeps_no_other_source_waiting(once: Once) -> None:
+    assert once.crawl.in_reactor == []
 
 
 def test_up_to_ten_redirects_are_followed(once: Once) -> None:
@@ -215,9 +237,9 @@ def test_refusals_are_counted_by_reason(once: Once) -> None:
         "private_address": 9,
         "too_large": 4,
         "redirects": 1,
-        "scheme": 3,  # a redirect to ftp, one to file, a sitemap that an index has at ftp
+        "scheme": 4,  # two redirects, two sitemaps of an index
         "entities": 1,
-        "not_a_feed": 2,
+        "not_a_feed": 5,  # two sources, two sitemaps without news, an index in an index
     }
 
 
@@ -266,10 +288,11 @@ class Running:
         pages["/dated"] = self._conditional("Last-Modified", "Mon, 03 Mar 2025 09:00:00 GMT", "If-Modified-Since")
         pages["/plain"] = answer(RSS)
         pages["/growing"] = self._growing
+        pages["/untitled"] = self._untitled
         pages["/busy"] = answer(b"", 429, {"Retry-After": "3600"})
         pages["/failing"] = answer(b"", 404)
         pages["/hanging"] = hanging
-        names = ("etag", "dated", "plain", "growing", "busy", "failing", "hanging")
+        names = ("etag", "dated", "plain", "growing", "untitled", "busy", "failing", "hanging")
         sources = [source(name, f"{self.site.url}/{name}", interval=0.5) for name in names]
         self.crawl: Crawl = run_crawl(folder / "log.db", sources, seconds=3.5)
 
@@ -286,6 +309,13 @@ class Running:
     def _growing(self, request: BaseHTTPRequestHandler) -> None:
         looks = len(self.site.requests("/growing"))
         answer(feed(*(f"http://growing.example/{i}" for i in range(looks))))(request)
+
+    def _untitled(self, request: BaseHTTPRequestHandler) -> None:
+        """New items at each look, one without title among them and from the third look on two."""
+        looks = len(self.site.requests("/untitled"))
+        items = [*(f"<title>Look {look}</title>" for look in range(looks)), ""] + [""] * (looks > 2)
+        body = "".join(f"<item>{item}</item>" for item in items)
+        answer(f"<rss version='2.0'><channel>{body}</channel></rss>".encode())(request)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +348,12 @@ def test_new_items_of_a_growing_feed_are_published_once(running: Running) -> Non
     assert len(looks) >= 3
     assert [look.published for look in looks] == [1] * len(looks)
     assert running.crawl.samples["squall_ingest_articles_total{growing}"] == len(looks)
+
+
+def test_refused_items_are_said_again_only_when_their_number_changes(running: Running) -> None:
+    assert len(running.crawl.of("untitled")) >= 3
+    said = [line.partition(" items")[0] for line in running.crawl.warnings if line.startswith("source untitled")]
+    assert said == ["source untitled: 1 of 2", "source untitled: 2 of 5"]
 
 
 def test_a_server_that_asks_to_be_left_alone_is(running: Running) -> None:
