@@ -213,7 +213,7 @@ class _Loop:
                 transaction.publish(records)
         except Exception as error:
             self.stale = True
-            if self._passes(error):
+            if self._spares_records(error):
                 raise
             self._error = error
             if len(entries) == 1:
@@ -228,10 +228,10 @@ class _Loop:
             if condemned is None:
                 self._stage.committed()
 
-    def _passes(self, error: Exception) -> bool:
-        """Whether an error is not the fault of the records at hand."""
-        mine = isinstance(error, LogError) and not isinstance(error, RecordTooLarge)
-        return mine or self._stage.passes(error)
+    def _spares_records(self, error: Exception) -> bool:
+        """Whether an error is not the fault of the records at hand: none of them is put aside for it."""
+        of_the_log = isinstance(error, LogError) and not isinstance(error, RecordTooLarge)
+        return of_the_log or self._stage.passes(error)
 
     def _commit(self, records: Sequence[Record]) -> None:
         with self._consumer.transaction() as transaction:

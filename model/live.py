@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from bus.errors import BundleError
-from model.registry import live, served
+from model.registry import live, served, version_folder
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,6 @@ class InService(Generic[T]):
         refused: Callable[[str], None] = lambda version: None,
     ) -> None:
         self._registry = registry
-        self._bundle = bundle
         self._load = load
         self._report = refused
         self._refused = ""
@@ -74,7 +73,7 @@ class InService(Generic[T]):
             if now.version == self._refused:
                 return
             wanted = now.version
-            self._model = self._load(served(self._registry, self._bundle))
+            self._model = self._load(version_folder(self._registry, wanted))
         except BundleError as error:
             logger.error("%s; version %s goes on", error, self._model.version)
             self._refused = wanted

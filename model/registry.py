@@ -57,7 +57,7 @@ def served(folder: Path, bundle: Path) -> Path:
     now = live(folder)
     if now is None:
         return bundle
-    return _existing(folder, now.version)
+    return version_folder(folder, now.version)
 
 
 def versions(folder: Path) -> list[Manifest]:
@@ -104,7 +104,7 @@ def go_live(folder: Path, version: str) -> Live:
     Raises:
         BundleError: there is no such version, it is damaged, or the disk is full; the live version is as it was.
     """
-    verify(_existing(folder, version))
+    verify(version_folder(folder, version))
     before = live(folder)
     earlier = () if before is None else (*before.earlier, before.version)
     return _write(folder, Live(version, utcnow(), tuple(v for v in earlier if v != version)))
@@ -120,11 +120,12 @@ def roll_back(folder: Path) -> Live:
     if before is None or not before.earlier:
         raise BundleError(f"{folder}: no earlier version to go back to; 'squall model list' shows what is there")
     version = before.earlier[-1]
-    verify(_existing(folder, version))
+    verify(version_folder(folder, version))
     return _write(folder, Live(version, utcnow(), before.earlier[:-1]))
 
 
-def _existing(folder: Path, version: str) -> Path:
+def version_folder(folder: Path, version: str) -> Path:
+    """The folder of one version. Raises BundleError when the registry holds none of that name."""
     found = folder / VERSIONS / version
     if found not in (folder / VERSIONS).glob("*"):
         raise BundleError(f"{folder}: holds no version {version!r}; 'squall model list' shows those that it holds")

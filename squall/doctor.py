@@ -1,7 +1,6 @@
 """``squall doctor``: what is configured, what answers, what is missing."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from bus.errors import SquallError
@@ -43,8 +42,7 @@ def _log(settings: Settings) -> Iterator[Finding]:
     from bus.topics import ARTICLES, DEAD
     from squall.commands.context import open_log
 
-    kind, _, rest = settings.log.partition(":")
-    if kind == "sqlite" and not settings.path(Path(rest)).exists():
+    if settings.log_file and not settings.log_file.exists():
         yield Finding("ok", "log", f"{settings.log}: made at the first start")
         return
     with open_log(settings) as log:
@@ -87,9 +85,8 @@ def _watchlist(settings: Settings) -> Iterator[Finding]:
 def _archive(settings: Settings) -> Iterator[Finding]:
     from alerts.archive.store import Store
 
-    file = settings.archive_url.removeprefix("sqlite:///")
-    if file != settings.archive_url and not Path(file).exists():
-        yield Finding("ok", "archive", f"{file}: made at the first start")
+    if settings.archive_file and not settings.archive_file.exists():
+        yield Finding("ok", "archive", f"{settings.archive_file}: made at the first start")
         return
     with Store(settings.archive_url) as store:
         totals = store.read.totals()

@@ -141,12 +141,20 @@ class Settings(BaseSettings):
         return path if path.is_absolute() else (self.home / path).absolute()
 
     @property
+    def log_file(self) -> Path | None:
+        """The file of the embedded log; None where the log is another."""
+        return self.path(Path(self.log.removeprefix("sqlite:"))) if self.log.startswith("sqlite:") else None
+
+    @property
+    def archive_file(self) -> Path | None:
+        """The file of an archive on SQLite; None where it is on a server."""
+        prefix = "sqlite:///"
+        return self.path(Path(self.archive.removeprefix(prefix))) if self.archive.startswith(prefix) else None
+
+    @property
     def archive_url(self) -> str:
         """The archive's SQLAlchemy URL, a SQLite file's path made absolute."""
-        prefix = "sqlite:///"
-        if not self.archive.startswith(prefix):
-            return self.archive
-        return prefix + str(self.path(Path(self.archive.removeprefix(prefix))))
+        return f"sqlite:///{self.archive_file}" if self.archive_file else self.archive
 
     @property
     def page_link(self) -> str:

@@ -24,7 +24,7 @@ FENCED = (
 
 UNKNOWN = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError)
 
-BLOCK_SECONDS = 8.0
+BLOCK_MS = 8_000
 """How long a call waits for a broker before the log counts as unreachable; nothing is lost, the caller retries. It is
 less than the ten seconds in which a role has to end."""
 
@@ -58,8 +58,8 @@ def translated(servers: Sequence[str], what: str) -> Iterator[None]:
         raise LogError(f"{where}: {type(error).__name__}: {error}") from error
 
 
-def within(seconds: float, what: str, call: Callable[[], object]) -> None:
-    """Make a call of kafka-python that knows no time-out, and wait for it so long at most.
+def within(timeout_ms: float, what: str, call: Callable[[], object]) -> None:
+    """Make a call of kafka-python that knows no time-out, and wait for it so many milliseconds at most.
 
     A call that takes longer is left behind in its thread, and ends when its client is closed.
 
@@ -76,9 +76,9 @@ def within(seconds: float, what: str, call: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(timeout_ms / 1000)
     if thread.is_alive():
-        raise kafka_errors.KafkaTimeoutError(f"{what}: no answer within {seconds:g} s")
+        raise kafka_errors.KafkaTimeoutError(f"{what}: no answer within {timeout_ms / 1000:g} s")
     if failure:
         raise failure[0]
 
@@ -116,7 +116,7 @@ class TransactionalProducer:
                 acks="all",
                 linger_ms=5,
                 batch_size=BATCH_BYTES,
-                max_block_ms=int(BLOCK_SECONDS * 1000),
+                max_block_ms=BLOCK_MS,
                 allow_auto_create_topics=False,
                 **self._options,
             )
@@ -147,8 +147,8 @@ class TransactionalProducer:
         producer = self._producer
         assert producer is not None
         if offsets:
-            within(BLOCK_SECONDS, "sending offsets", lambda: producer.send_offsets_to_transaction(offsets, group))
-        within(BLOCK_SECONDS, "committing", producer.commit_transaction)
+            within(BLOCK_MS, "sending offsets", lambda: producer.send_offsets_to_transaction(offsets, group))
+        within(BLOCK_MS, "committing", producer.commit_transaction)
 
     def abort(self) -> None:
         """Give the open transaction up. A producer that cannot even abort is thrown away; the broker aborts for it."""
@@ -156,7 +156,7 @@ class TransactionalProducer:
         if producer is None:
             return
         try:
-            within(1.0, "aborting", producer.abort_transaction)
+            within(1_000, "aborting", producer.abort_transaction)
             self._producer = producer
         except kafka_errors.KafkaError:
             _throw_away(producer)

@@ -11,7 +11,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from bus.errors import Fenced, LogError
-from bus.kafka.client import BLOCK_SECONDS, TransactionalProducer, entry_of, translated
+from bus.kafka.client import BLOCK_MS, TransactionalProducer, entry_of, translated
 from bus.log import Consumer, Entry, Partition, Record, Transaction
 
 TOPIC_CHECK_SECONDS = 5.0
@@ -104,6 +104,8 @@ class KafkaLogConsumer(Consumer):
             # Taken here, with the records: a heartbeat that is answered "unknown member" empties it behind our back,
             # and brokers accept offsets from a nameless member.
             self._member = self._consumer.group_metadata()
+            if self._member.state == MemberState.STABLE:
+                self._settled = time.monotonic()
             if self._flag.changed:
                 self._rewind()
                 self._flag.changed = False
@@ -120,7 +122,7 @@ class KafkaLogConsumer(Consumer):
     def _rewind(self) -> None:
         """Go back to the group's committed offsets, or to the beginning where there are none."""
         for partition in self._consumer.assignment():
-            committed = self._consumer.committed(partition, timeout_ms=BLOCK_SECONDS * 1000)
+            committed = self._consumer.committed(partition, timeout_ms=BLOCK_MS)
             if committed is None:
                 self._consumer.seek_to_beginning(partition)
             else:
@@ -157,9 +159,7 @@ class KafkaLogConsumer(Consumer):
         Raises:
             LogError: it has.
         """
-        if self._member.state == MemberState.STABLE:
-            self._settled = time.monotonic()
-        elif time.monotonic() - self._settled > self._patience:
+        if time.monotonic() - self._settled > self._patience:
             raise LogError(
                 f"kafka:{','.join(self._servers)}: group {self._group!r} has given this member no place for"
                 f" {self._patience:g} s; starting the role again joins it afresh"
@@ -179,17 +179,17 @@ class KafkaLogConsumer(Consumer):
 
     def _positions(self) -> dict[TopicPartition, int]:
         """The next offset of each owned partition; past transaction markers too, so that no lag remains of them."""
-        timeout = BLOCK_SECONDS * 1000
         owned = self._consumer.assignment()
-        return {p: at for p in owned if (at := self._consumer.position(p, timeout_ms=timeout)) is not None}
+        return {p: at for p in owned if (at := self._consumer.position(p, timeout_ms=BLOCK_MS)) is not None}
 
     def lag(self) -> dict[Partition, int]:
         with translated(self._servers, f"lag of group {self._group!r}"):
             owned = self._consumer.assignment()
-            timeout = BLOCK_SECONDS * 1000
-            ends = self._consumer.end_offsets(list(owned), timeout_ms=timeout) if owned else {}
+            ends = self._consumer.end_offsets(list(owned), timeout_ms=BLOCK_MS) if owned else {}
             known = {p: self._sent.get(p) for p in owned}
-            done = {p: self._consumer.committed(p, timeout_ms=timeout) if at is None else at for p, at in known.items()}
+            done = {
+                p: self._consumer.committed(p, timeout_ms=BLOCK_MS) if at is None else at for p, at in known.items()
+            }
             return {Partition(p.topic, p.partition): max(0, ends[p] - (done[p] or 0)) for p in owned}
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from model.text import article_text
 from model.training.config import Config, Training
 from model.training.data import UNLABELLED, Example
 from model.training.finetune import Progress, fast_bf16, finetune
-from model.training.network import Network, load
+from model.training.network import BATCH, load, scores_of
 from model.training.targets import targets_of
 
 Floats = NDArray[np.float32]
-BATCH = 64
 REPORT_TEXTS = 10_000
 
 
@@ -65,31 +63,16 @@ def _said(folder: Path, examples: Sequence[Example], config: Config, progress: P
             if len(kept["sentiment"]) == len(examples):
                 return {head: kept[head] for head in HEADS}
     network, tokenizer = load(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     texts = [article_text(example.title, example.summary) for example in examples]
-    said = probabilities(network, tokenizer, texts, config.max_tokens, progress)
+
+    def done(count: int) -> None:
+        if count % REPORT_TEXTS < BATCH:
+            progress(f"opinions on {count}/{len(texts)} texts")
+
+    scores = scores_of(network.to(device), tokenizer, texts, config.max_tokens, bf16=fast_bf16(device), done=done)
+    said = {head: torch.from_numpy(logits).softmax(1).numpy() for head, logits in scores.logits.items()}
     with file.with_suffix(".partial").open("wb") as stream:
         np.savez(stream, **said)  # type: ignore[arg-type]
     file.with_suffix(".partial").replace(file)
     return said
-
-
-def probabilities(
-    network: Network, tokenizer: Any, texts: Sequence[str], max_tokens: int, progress: Progress
-) -> dict[str, Floats]:
-    """A network's distributions over the labels of each head: (texts, labels)."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device).eval()
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    found: dict[str, list[Floats]] = {head: [] for head in HEADS}
-    for start in range(0, len(texts), BATCH):
-        part = [texts[index] for index in order[start : start + BATCH]]
-        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
-        ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device.type)):
-            *logits, _ = network(ids, mask, torch.zeros_like(ids))
-        for head, each in zip(HEADS, logits, strict=True):
-            found[head].append(each.float().softmax(1).cpu().numpy())
-        if start % REPORT_TEXTS < BATCH:
-            progress(f"opinions on {start}/{len(texts)} texts")
-    back = np.argsort(order)
-    return {head: np.concatenate(parts)[back] for head, parts in found.items()}

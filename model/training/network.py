@@ -1,19 +1,24 @@
 """The network: a BERT-family encoder, the mean of its token vectors, one linear head per kind of label."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from bus.errors import ConfigError
+from model.classifier import Scores
 from model.labels import HEADS
 from model.training.encoders import encoder_folder
 
 HEADS_FILE = "heads.safetensors"
+
+BATCH = 64
+"""Texts of a forward pass without gradients."""
 
 
 class Network(nn.Module):
@@ -72,3 +77,33 @@ def load(folder: Path) -> tuple[Network, Any]:
     network, tokenizer = pretrained(str(folder), 0.0)
     network.heads.load_state_dict(load_file(folder / HEADS_FILE))
     return network.eval(), tokenizer
+
+
+def scores_of(
+    network: Network,
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_tokens: int,
+    *,
+    bf16: bool = False,
+    done: Callable[[int], None] = lambda count: None,
+) -> Scores:
+    """What a network puts out for texts, in their order, computed on the device that it is on.
+
+    Args:
+        bf16: compute in bfloat16, where the last digit does not matter.
+        done: called with the number of texts that are done, batch by batch.
+    """
+    device = next(network.parameters()).device
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    outputs = []
+    for start in range(0, len(texts), BATCH):
+        part = [texts[index] for index in order[start : start + BATCH]]
+        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
+        ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            outputs.append([each.float().cpu().numpy() for each in network(ids, mask, torch.zeros_like(ids))])
+        done(start + len(part))
+    back = np.argsort(order)
+    *logits, embedding = [np.concatenate(column)[back] for column in zip(*outputs, strict=True)]
+    return Scores(dict(zip(HEADS, logits, strict=True)), embedding)

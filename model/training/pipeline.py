@@ -6,14 +6,12 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from bus.errors import BundleError
 from model.bundle import DataSet, Manifest, sha256_of, version_of, write_manifest
-from model.classifier import Classifier, Scores, usable_cores
+from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
 from model.training.card import card, notice
 from model.training.config import Config
@@ -23,7 +21,7 @@ from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, scored
 from model.training.export import export
 from model.training.finetune import Progress, finetune
-from model.training.network import Network, load
+from model.training.network import load, scores_of
 from model.training.targets import targets_of
 
 PARITY_TEXTS = 1_000
@@ -54,24 +52,33 @@ def make_bundle(
     labelled, data = load_sets(tuple(names), root)
     parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
-    examples = [example for example in parts.train if example.set in config.sets]
-    said = None
-    if config.teachers:
-        if config.unlabelled:
-            stream, described = load_unlabelled(root, labelled, config.development)
-            examples += stream
-            data.append(described)
-        folders = taught(config, parts.train, work, progress)
-        said = opinions(config, folders, examples, progress)
-    weights = {**config.sets, UNLABELLED: config.unlabelled}
-    targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
-    progress(f"{config.encoder} on {len(examples)} texts")
-    finetune(config, examples, targets, config.max_tokens, work, progress)
+    data += _train(config, parts.train, labelled, root, work, progress)
     seconds = time.monotonic() - started
     measured = parts.development
     if root.joinpath("sentiment").is_dir() and root.joinpath("topic").is_dir():
         measured = held_out(root, config.development, twitter=True)
     return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
+
+
+def _train(
+    config: Config, train: Sequence[Example], labelled: Sequence[Example], root: Path, work: Path, progress: Progress
+) -> list[DataSet]:
+    """Train the teachers, if there are any, and the network; describes the sets read beside the labelled ones."""
+    examples = [example for example in train if example.set in config.sets]
+    read: list[DataSet] = []
+    said = None
+    if config.teachers:
+        if config.unlabelled:
+            stream, described = load_unlabelled(root, labelled, config.development)
+            examples += stream
+            read.append(described)
+        folders = taught(config, train, work, progress)
+        said = opinions(config, folders, examples, progress)
+    weights = {**config.sets, UNLABELLED: config.unlabelled}
+    targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
+    progress(f"{config.encoder} on {len(examples)} texts")
+    finetune(config, examples, targets, config.max_tokens, work, progress)
+    return read
 
 
 def bundle_of(
@@ -105,7 +112,7 @@ def bundle_of(
     progress(f"measuring on {len(measured)} held-out texts")
     scores = scored(Classifier.load(partial).scores, measured)
     temperatures = fit_temperatures(scores, measured)
-    reference = scored(lambda part: _scores(network, tokenizer, part, config.max_tokens), measured)
+    reference = scored(lambda part: scores_of(network, tokenizer, part, config.max_tokens), measured)
     manifest = msgspec.structs.replace(
         _manifest(config, files, data, temperatures),
         metrics={
@@ -142,23 +149,6 @@ def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temper
         recipe=msgspec.to_builtins(config),
         data=data,
     )
-
-
-def _scores(network: Network, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Scores:
-    """What the PyTorch network puts out in fp32: the reference that int8 is held against."""
-    import torch
-
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    outputs = []
-    for start in range(0, len(texts), 32):
-        part = [texts[index] for index in order[start : start + 32]]
-        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
-        ids = encoded["input_ids"]
-        with torch.inference_mode():
-            outputs.append(network(ids, encoded["attention_mask"], torch.zeros_like(ids)))
-    back = np.argsort(order)
-    *logits, embedding = [torch.cat(column).numpy()[back] for column in zip(*outputs, strict=True)]
-    return Scores(dict(zip(HEADS, logits, strict=True)), embedding)
 
 
 def processor() -> str:

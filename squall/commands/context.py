@@ -35,8 +35,7 @@ def open_log(settings: "Settings") -> "Log":
     from bus.open import open_log as opened
     from bus.topics import news_topics
 
-    kind, _, rest = settings.log.partition(":")
-    address = f"sqlite:{settings.path(Path(rest))}" if kind == "sqlite" else settings.log
+    address = f"sqlite:{settings.log_file}" if settings.log_file else settings.log
     log = opened(address, settings.kafka_options, settings.kafka_session_seconds)
     log.create_topics(news_topics(settings.partitions, settings.retention_days))
     return log

@@ -151,8 +151,8 @@ def promote(
     """Put a bundle into the registry and let it serve, if it passes the gate; workers take it without a restart."""
     from bus.errors import BundleError
     from model.bundle import load_manifest, verify
-    from model.promotion import refusals
     from model.registry import add, go_live, live, served
+    from model.training.promotion import refusals
 
     settings = settings_of(context)
     folder = registry or settings.path(settings.registry)

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from alerts.archive import Store
 from alerts.archive.tables import metadata
+from alerts.outbox import Outbox
 from bus.embedded import EmbeddedLog
 from bus.topics import news_topics
 from tests.alerts.pages import client_of
@@ -52,6 +53,13 @@ def lite(sqlite_url: str) -> Iterator[Store]:
     """A store on SQLite, for what does not depend on the database."""
     with Store(sqlite_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    opened = Outbox(tmp_path / "outbox.db")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

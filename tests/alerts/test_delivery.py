@@ -31,13 +31,6 @@ def letter(name: str, kind: str = "opened") -> Letter:
     return Letter(f"key/{name}", kind, {"text": name, "blocks": []})
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    yield opened
-    opened.close()
-
-
 @contextmanager
 def delivering(outbox: Outbox, url: str, registry: CollectorRegistry, *, pace: float = 0.01) -> Iterator[None]:
     stop = threading.Event()

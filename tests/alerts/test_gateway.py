@@ -27,13 +27,6 @@ LINKS = Links("http://desk.example", "http://grafana.example")
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
 

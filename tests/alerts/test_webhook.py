@@ -1,7 +1,6 @@
 """Alertmanager's webhook as it is called: by Alertmanager, by nonsense and by strangers' sites."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +24,6 @@ def payload(**alert: Any) -> dict[str, Any]:
         "fingerprint": "f",
     }
     return {"version": "4", "groupKey": "g", "status": "firing", "alerts": [whole | alert]}
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    opened = Outbox(tmp_path / "outbox.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

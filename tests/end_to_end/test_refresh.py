@@ -1,6 +1,7 @@
 """A model is exchanged under a running worker."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -35,13 +36,9 @@ def test_a_promotion_during_a_replay_loses_no_article_and_stamps_each_with_one_v
         )
         scored = [decode(entry.value, ScoredArticle) for entry in log.read_all(SCORED)]
         assert len(scored) == len({each.article.id for each in scored}) == ARTICLES_IN_ALL
-        by_version = {version: sum(each.model_version == version for each in scored) for version in versions(scored)}
+        by_version = Counter(each.model_version for each in scored)
         assert set(by_version) == {made.version, json.loads((SHIPPED / "manifest.json").read_text())["version"]}
         assert min(by_version.values()) > 100
-
-
-def versions(scored: list[ScoredArticle]) -> set[str]:
-    return {each.model_version for each in scored}
 
 
 def metric(house: House, name: str) -> float:

@@ -8,9 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from ingest.crawler.spider import Look
+from tests.ingest.conftest import FEEDS
 
 PUBLIC = "127.0.0.2"
 """A loopback address that the child takes for a public one, so that a test can stand on both sides of the fence."""
+
+
+RSS = (FEEDS / "rss.xml").read_bytes()
+
+
+def feed(*links: str) -> bytes:
+    """A feed with an item for each link, titled by it."""
+    items = "".join(f"<item><title>About {link}</title><link>{link}</link></item>" for link in links)
+    return f"<rss version='2.0'><channel><title>t</title>{items}</channel></rss>".encode()
+
+
+def source(name: str, url: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "url": url, "allow_private": True, **fields}
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 
 from bus.errors import BundleError
 from model.live import InService
-from model.promotion import refusals
 from model.registry import LIVE, PARTIAL, VERSIONS, add, go_live, live, roll_back, served, versions
+from model.training.promotion import refusals
 from tests.model.conftest import SHIPPED
 from tests.model.versions import variant
 

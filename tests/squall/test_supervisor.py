@@ -63,7 +63,9 @@ def test_roles_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     time.sleep(1.0)
     up.kill()
     up.wait()
-    _, alive = psutil.wait_procs(children, timeout=15)
+    _, left = psutil.wait_procs(children, timeout=15)
+    # An ended process stays as a zombie until init, which is now its parent, collects it.
+    alive = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     for process in alive:
         process.kill()
     assert not alive

@@ -4,12 +4,10 @@ from typing import Any
 
 from bus.errors import BundleError
 from model.bundle import Manifest
+from model.training.evaluate import NEWS
 
-HEADS = {"sentiment": "macro_f1", "topic": "accuracy", "relevance": "macro_f1"}
+FIGURES = {"sentiment": "macro_f1", "topic": "accuracy", "relevance": "macro_f1"}
 """For each head the figure that counts."""
-
-SETS = ("news", "wide_news")
-"""The development sets that count: those that are like live news."""
 
 QUANTIZED = 0.005
 """How much int8 may lose against fp32, of 1."""
@@ -31,8 +29,8 @@ def refusals(candidate: Manifest, now: Manifest | None) -> list[str]:
         raise BundleError(
             f"version {candidate.version}: holds no figures; 'squall model finetune' measures what it makes"
         )
-    for name in SETS:
-        for head, figure in HEADS.items():
+    for name in NEWS:
+        for head, figure in FIGURES.items():
             own = _row(candidate, "int8", name, head)
             exact = _row(candidate, "fp32", name, head)
             if not own:
