@@ -225,6 +225,41 @@ VALIDATION: dict[str, Callable[[Path], Loaded]] = {
 """What is only ever measured on."""
 
 
+def load_table(file: Path) -> list[Example]:
+    """Headlines that a desk labelled: tab-separated id, title, summary, sentiment, topic, relevant; labels may lack.
+
+    Raises:
+        ConfigError: a missing file or column, an unknown label, no row at all.
+    """
+    _existing(file, "a table with the columns id, title, summary, sentiment, topic, relevant")
+    examples = []
+    with file.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        missing = {"title", "sentiment", "topic", "relevant"} - set(reader.fieldnames or ())
+        if missing:
+            raise ConfigError(f"{file}:1: no column {', '.join(sorted(missing))}; separate the columns by tabs")
+        for number, row in enumerate(reader, start=2):
+            where = f"{file}:{number}"
+            relevance = _optional(row["relevant"], ("0", "1"), where)
+            examples.append(
+                Example(
+                    set=file.stem,
+                    title=row["title"] or "",
+                    summary=row.get("summary") or "",
+                    sentiment=_optional(row["sentiment"], SENTIMENTS, where),
+                    topic=_optional(row["topic"], TOPICS, where),
+                    relevance=relevance,
+                )
+            )
+    if not examples:
+        raise ConfigError(f"{file}: holds no row; it needs labelled headlines")
+    return examples
+
+
+def _optional(label: str | None, labels: tuple[str, ...], where: str) -> int:
+    return _position(label, labels, where) if label else NONE
+
+
 class Split(Struct, frozen=True):
     """Examples to train on, and examples that no training sees."""
 

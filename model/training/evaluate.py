@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from model.classifier import Classifier, Scores, calibrated
 from model.labels import HEADS
-from model.text import article_text
+from model.text import article_text, normalised
 from model.training.calibration import calibration_error, fit_temperature
 from model.training.data import LOADERS, NONE, VALIDATION, Example, by_set, labels_of, load_sets, split
 
@@ -26,6 +27,8 @@ NEWS = ("news", "wide_news")
 def held_out(root: Path, share: float, twitter: bool) -> list[Example]:
     """The development part of every news and headline set, and, if wanted, the published validation sets of the tweets.
 
+    The latter stand there twice: as published, and without the texts that their training files hold too.
+
     Raises:
         ConfigError: a file is missing.
     """
@@ -33,8 +36,15 @@ def held_out(root: Path, share: float, twitter: bool) -> list[Example]:
     examples, _ = load_sets(names, root)
     chosen = split(examples, share).development
     if twitter:
-        for load in VALIDATION.values():
-            chosen += load(root)[0]
+        for name, load in VALIDATION.items():
+            valid, _ = load(root)
+            trained = {normalised(each.title) for each in load_sets([name.removesuffix("_valid")], root)[0]}
+            chosen += valid
+            chosen += [
+                msgspec.structs.replace(each, set=f"{name}_deleaked")
+                for each in valid
+                if normalised(each.title) not in trained
+            ]
     return chosen
 
 
@@ -122,16 +132,24 @@ def evaluate(scores: Scores, examples: Sequence[Example], temperatures: Mapping[
     return report
 
 
-def evaluate_bundle(folder: Path, root: Path, share: float) -> dict[str, Figures]:
-    """Figures of a bundle, as it scores on this machine.
+class Evaluation(NamedTuple):
+    """A bundle measured on texts that it was not trained on."""
+
+    scores: Scores
+    examples: list[Example]
+    temperatures: dict[str, float]
+    figures: dict[str, Figures]
+
+
+def evaluate_bundle(folder: Path, examples: list[Example]) -> Evaluation:
+    """Measure a bundle, as it scores on this machine.
 
     Raises:
         BundleError: the bundle cannot be used.
-        ConfigError: a data file is missing.
     """
     classifier = Classifier.load(folder)
-    examples = held_out(root, share, twitter=True)
-    return evaluate(scored(classifier.scores, examples), examples, classifier.manifest.temperatures)
+    scores, temperatures = scored(classifier.scores, examples), classifier.manifest.temperatures
+    return Evaluation(scores, examples, temperatures, evaluate(scores, examples, temperatures))
 
 
 def table(report: Mapping[str, Figures]) -> str:

@@ -98,25 +98,38 @@ def evaluate(
     context: typer.Context,
     model: ModelOption = None,
     data: DataOption = None,
+    news: Annotated[
+        Path | None, typer.Option(help="Measure on this table of labelled headlines alone (docs/model.md).")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a report with pictures and mistakes to this file.")
+    ] = None,
 ) -> None:
     """Measure a bundle on held-out texts: accuracy, macro-F1 and calibration by set and head."""
     settings = settings_of(context)
-    root = data_root(settings, data)
-
     folder = model or bundle_of(settings)
     with needs_training():
         import msgspec
 
         from model.bundle import load_manifest
         from model.training.config import Config
-        from model.training.evaluate import evaluate_bundle, table
+        from model.training.data import load_table
+        from model.training.evaluate import evaluate_bundle, held_out, table
+        from model.training.report import sections, write_report
 
         manifest = load_manifest(folder)
-        report = evaluate_bundle(folder, root, manifest.recipe.get("development", Config().development))
-    print(table(report))
+        if news is not None:
+            examples = load_table(news)
+        else:
+            share = manifest.recipe.get("development", Config().development)
+            examples = held_out(data_root(settings, data), share, twitter=True)
+        measured = evaluate_bundle(folder, examples)
+        if html:
+            write_report(html, f"Squall news model {manifest.version}", sections(*measured))
+    print(table(measured.figures))
     if json:
-        content = {"version": manifest.version, "sets": report}
+        content = {"version": manifest.version, "sets": measured.figures}
         json.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.classifier import calibrated
 from model.training.calibration import calibration_error, fit_temperature
-from model.training.evaluate import accuracy, confusion, evaluate_bundle, figures, interval, macro_f1, table
+from model.training.evaluate import accuracy, confusion, evaluate_bundle, figures, held_out, interval, macro_f1, table
 
 
 def test_macro_f1_weighs_rare_labels_like_common_ones() -> None:
@@ -76,9 +76,14 @@ def test_a_bundle_is_measured_on_what_it_never_saw(tiny: Path, data: Path, tmp_p
     table_of_tweets = pandas.DataFrame({"text": ["oil falls", "euro gains"], "label": [6, 8]})
     table_of_tweets.to_parquet(root / "topic" / "twitter_topic_valid.parquet")
 
-    report = evaluate_bundle(tiny, root, 0.15)
+    (root / "sentiment" / "twitter_train.csv").write_text("text,label\noil falls today http://t.co/x,0\n")
+    table_of_tweets[:1].to_parquet(root / "topic" / "twitter_topic_train.parquet")
+
+    examples = held_out(root, 0.15, twitter=True)
+    report = evaluate_bundle(tiny, examples).figures
 
     assert report["news"]["topic"]["accuracy"] > 0.9
     assert report["twitter_sentiment_valid"]["sentiment"]["rows"] == 2
     assert report["twitter_sentiment_valid"]["sentiment"]["accuracy"] >= 0.5
+    assert report["twitter_sentiment_valid_deleaked"]["sentiment"]["rows"] == 1
     assert "| twitter_topic_valid | topic | 2 |" in table(report)
