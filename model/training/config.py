@@ -23,7 +23,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A name of :data:`model.training.encoders.NAMED`, or a folder or name that transformers' AutoModel takes (BERT
     family)."""
     sets: dict[str, Positive] = field(default_factory=lambda: {"news": 1.0, "wide_news": 1.0, "sentfin": 1.0})
-    """Names of :data:`model.training.data.LOADERS`, each with the weight of one of its rows in the loss."""
+    """Names of :data:`model.training.sets.LOADERS`, each with the weight of one of its rows in the loss."""
     epochs: Annotated[int, Meta(ge=1)] = 4
     batch_size: Annotated[int, Meta(ge=1)] = 32
     learning_rate: Positive = 1.5e-4

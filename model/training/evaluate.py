@@ -12,7 +12,8 @@ from model.classifier import Classifier, Scores, calibrated
 from model.labels import HEADS
 from model.text import article_text, normalised
 from model.training.calibration import calibration_error, fit_temperature
-from model.training.data import LOADERS, NONE, VALIDATION, Example, by_set, labels_of, load_sets, split
+from model.training.data import NONE, Example, by_set, labels_of, split
+from model.training.sets import LOADERS, VALIDATION, load_sets
 
 Figures = dict[str, Any]
 Scorer = Callable[[Sequence[str]], Scores]

@@ -15,13 +15,14 @@ from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
 from model.training.card import card, notice
 from model.training.config import Config
-from model.training.data import UNLABELLED, Example, load_sets, load_unlabelled, split
+from model.training.data import UNLABELLED, Example, split
 from model.training.distill import opinions, taught
 from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, scored
 from model.training.export import export
 from model.training.finetune import Progress, finetune
 from model.training.network import load, scores_of
+from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
 
 PARITY_TEXTS = 1_000

@@ -114,9 +114,9 @@ def evaluate(
 
         from model.bundle import load_manifest
         from model.training.config import Config
-        from model.training.data import load_table
         from model.training.evaluate import evaluate_bundle, held_out, table
         from model.training.report import sections, write_report
+        from model.training.sets import load_table
 
         manifest = load_manifest(folder)
         if news is not None:

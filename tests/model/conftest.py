@@ -115,7 +115,7 @@ def invented(rng: random.Random) -> tuple[str, str, str]:
 
 def write_stream(root: Path, name: str, labels: str, count: int, rng: random.Random) -> None:
     """A dated stream and its labels, over 40 days."""
-    from model.training.data import article_key
+    from model.training.sets import article_key
 
     (root / "stream").mkdir(exist_ok=True)
     articles: list[dict[str, Any]] = []

@@ -8,7 +8,8 @@ import pytest
 from bus.errors import ConfigError
 from model.text import normalised
 from model.training.config import Config, Training, read_config
-from model.training.data import NONE, VALIDATION, Example, load_sets, split
+from model.training.data import NONE, Example, split
+from model.training.sets import VALIDATION, load_sets
 
 
 def test_labels_find_their_articles(data: Path) -> None:

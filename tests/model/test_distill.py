@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from model.labels import HEADS
 from model.training.config import Config, Training
-from model.training.data import NONE, UNLABELLED, Example, load_sets, load_unlabelled
+from model.training.data import NONE, UNLABELLED, Example
+from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
 
 labels = st.tuples(st.integers(NONE, 2), st.integers(NONE, 19), st.integers(NONE, 1))

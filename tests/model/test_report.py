@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bus.errors import ConfigError
-from model.training.data import NONE, Example, load_table
+from model.training.data import NONE, Example
 from model.training.evaluate import evaluate_bundle
+from model.training.sets import load_table
 
 HEADER = "id\ttitle\tsummary\tsentiment\ttopic\trelevant\n"
 
