@@ -32,6 +32,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
     dropout: Share = 0.1
     """On the pooled vector, before the heads."""
+    encoder_dropout: Share = 0.1
+    """Inside the encoder. On a CPU its random numbers take 40 % of a step: without, training is 1.7 times as fast."""
     label_smoothing: Share = 0.0
     """Share of a label's certainty that is spread over its head's other labels."""
     title_only: Annotated[float, Meta(ge=0, le=1)] = 0.15

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bus.errors import ConfigError
 from model.classifier import Classifier, Scores, calibrated
 from model.labels import HEADS
 from model.text import article_text, normalised
 from model.training.calibration import calibration_error, fit_temperature
 from model.training.data import NONE, Example, by_set, labels_of, split
-from model.training.sets import LOADERS, VALIDATION, load_sets
+from model.training.sets import DEVELOPED, PUBLISHED, load_sets
 
 Figures = dict[str, Any]
 Scorer = Callable[[Sequence[str]], Scores]
@@ -25,27 +26,29 @@ NEWS = ("news", "wide_news")
 """The sets that are like live articles: temperatures are fitted on their development part."""
 
 
-def held_out(root: Path, share: float, twitter: bool) -> list[Example]:
-    """The development part of every news and headline set, and, if wanted, the published validation sets of the tweets.
+def held_out(root: Path, share: float, progress: Callable[[str], None]) -> list[Example]:
+    """What a bundle is measured on: the development part of the news and headline sets, and the published sets.
 
-    The latter stand there twice: as published, and without the texts that their training files hold too.
+    A published set that has a training file stands there twice: as published, and without the texts that are in both.
+    One that is not in the folder is left out, and said so.
 
     Raises:
-        ConfigError: a file is missing.
+        ConfigError: a news or headline set is missing.
     """
-    names = [name for name in LOADERS if not name.startswith("twitter")]
-    examples, _ = load_sets(names, root)
+    examples, _ = load_sets(DEVELOPED, root)
     chosen = split(examples, share).development
-    if twitter:
-        for name, load in VALIDATION.items():
-            valid, _ = load(root)
-            trained = {normalised(each.title) for each in load_sets([name.removesuffix("_valid")], root)[0]}
-            chosen += valid
-            chosen += [
-                msgspec.structs.replace(each, set=f"{name}_deleaked")
-                for each in valid
-                if normalised(each.title) not in trained
-            ]
+    for name, (load, trained_on) in PUBLISHED.items():
+        try:
+            published, _ = load(root)
+            trained = load_sets([trained_on], root)[0] if trained_on else []
+        except ConfigError as error:
+            progress(f"not measured on {name}: {error}")
+            continue
+        chosen += published
+        known = {normalised(example.title) for example in trained}
+        if known:
+            deleaked = [example for example in published if normalised(example.title) not in known]
+            chosen += [msgspec.structs.replace(example, set=f"{name}_deleaked") for example in deleaked]
     return chosen
 
 

@@ -60,10 +60,11 @@ def finetune(
     if not examples:
         raise ConfigError(f"sets: no example to train on in {', '.join(training.sets)}")
     _seed(training.seed)
-    network, tokenizer = pretrained(training.encoder, training.dropout)
+    network, tokenizer = pretrained(training.encoder, training.dropout, training.encoder_dropout)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, training.weight_decay), lr=training.learning_rate)
+    groups = _parameter_groups(network, training.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
     steps = training.epochs * math.ceil(len(examples) / training.batch_size)
     schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)

@@ -50,15 +50,25 @@ class Network(nn.Module):
         save_file({name: value.contiguous() for name, value in self.heads.state_dict().items()}, folder / HEADS_FILE)
 
 
-def pretrained(name: str, dropout: float) -> tuple[Network, Any]:
+def pretrained(name: str, dropout: float = 0.0, encoder_dropout: float = 0.0) -> tuple[Network, Any]:
     """An encoder with fresh heads, and its tokenizer.
+
+    Args:
+        dropout: before the heads.
+        encoder_dropout: of the encoder's attention and hidden vectors; takes effect in training only.
 
     Raises:
         ConfigError: no such encoder, or not one that transformers can read.
     """
     folder = encoder_folder(name)
     try:
-        encoder = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+        encoder = AutoModel.from_pretrained(
+            folder,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            hidden_dropout_prob=encoder_dropout,
+            attention_probs_dropout_prob=encoder_dropout,
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
@@ -74,7 +84,7 @@ def load(folder: Path) -> tuple[Network, Any]:
     """
     if not (folder / HEADS_FILE).is_file():
         raise ConfigError(f"{folder / HEADS_FILE}: no such file; 'squall model finetune' writes it with the weights")
-    network, tokenizer = pretrained(str(folder), 0.0)
+    network, tokenizer = pretrained(str(folder))
     network.heads.load_state_dict(load_file(folder / HEADS_FILE))
     return network.eval(), tokenizer
 

@@ -55,9 +55,7 @@ def make_bundle(
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
     data += _train(config, parts.train, labelled, root, work, progress)
     seconds = time.monotonic() - started
-    measured = parts.development
-    if root.joinpath("sentiment").is_dir() and root.joinpath("topic").is_dir():
-        measured = held_out(root, config.development, twitter=True)
+    measured = held_out(root, config.development, progress)
     return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
 
 

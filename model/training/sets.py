@@ -11,12 +11,22 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from bus.errors import ConfigError
 from bus.messages import SENTIMENTS
 from model.bundle import DataFile, DataSet, sha256_of
-from model.labels import TOPICS
+from model.labels import HEADS, TOPICS
 from model.text import normalised
 from model.training.data import NONE, UNLABELLED, Example, is_held_out
+
+FINANCE_FEEDS = "rss_*.jsonl"
+GENERAL_FEEDS = "wide_*.jsonl"
+
+LABELS_OF_THE_STREAM = "labels of a dated news stream, read from title and summary in one pass"
+LABELS_READ_FOR_SQUALL = "more labels of the same stream, read for Squall by a language model under the same guide"
+READ_LABELS = Path(__file__).with_name("read_news.tsv")
+"""Article keys and labels, no text: of use only beside the stream."""
 
 TWITTER_SENTIMENTS = ("negative", "positive", "neutral")
 """The set's own numbers: 0 bearish, 1 bullish, 2 neutral."""
@@ -32,7 +42,8 @@ def _existing(file: Path, source: str) -> Path:
 
 
 def _described(name: str, root: Path, files: Sequence[Path], rows: int, licence: str, source: str) -> DataSet:
-    hashed = [DataFile(name=file.relative_to(root).as_posix(), sha256=sha256_of(file)) for file in files]
+    names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
+    hashed = [DataFile(name=name, sha256=sha256_of(file)) for name, file in zip(names, files, strict=True)]
     return DataSet(name=name, files=hashed, rows=rows, licence=licence, source=source)
 
 
@@ -47,11 +58,15 @@ def article_key(url: str, title: str) -> str:
     return hashlib.sha256((url + title).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _stream(root: Path, pattern: str) -> tuple[dict[str, dict[str, str]], list[Path]]:
-    files = sorted((root / "stream").glob(pattern))
-    if not files:
-        _existing(root / "stream" / pattern, "the dated news stream that the labels belong to")
+def _stream(root: Path, patterns: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[Path]]:
+    """The articles of the stream by their key, and the files that they stand in."""
     articles: dict[str, dict[str, str]] = {}
+    files: list[Path] = []
+    for pattern in patterns:
+        found = sorted((root / "stream").glob(pattern))
+        if not found:
+            _existing(root / "stream" / pattern, "the dated news stream that the labels belong to")
+        files += found
     for file in files:
         with file.open(encoding="utf-8") as lines:
             for line in lines:
@@ -60,19 +75,22 @@ def _stream(root: Path, pattern: str) -> tuple[dict[str, dict[str, str]], list[P
     return articles, files
 
 
-def _labelled_news(name: str, labels: str, pattern: str) -> Callable[[Path], Loaded]:
-    source = "labels read by hand for a dated news stream (labelling-guide.md beside it)"
+def _labelled_news(name: str, labels: Path, patterns: Sequence[str], source: str) -> Callable[[Path], Loaded]:
+    """A loader of labels that name articles of the stream; a relative ``labels`` stands in the data folder."""
 
     def load(root: Path) -> Loaded:
-        file = _existing(root / "stream" / labels, source)
-        articles, files = _stream(root, pattern)
+        file = _existing(root / labels, source)
+        articles, files = _stream(root, patterns)
         examples = []
         with file.open(encoding="utf-8", newline="") as stream:
             for number, row in enumerate(csv.DictReader(stream, delimiter="\t"), start=2):
                 where = f"{file}:{number}"
                 article = articles.get(row["id"])
                 if article is None:
-                    raise ConfigError(f"{where}: no article {row['id']} in {pattern} beside it; get the whole stream")
+                    raise ConfigError(
+                        f"{where}: no article {row['id']} in {', '.join(patterns)} of {root / 'stream'}; get the whole"
+                        " stream"
+                    )
                 examples.append(
                     Example(
                         set=name,
@@ -105,6 +123,26 @@ def load_sentfin(root: Path) -> Loaded:
                 sentiment = SENTIMENTS.index(polarities.pop())
                 examples.append(Example(set="sentfin", title=row["Title"], sentiment=sentiment))
     return examples, _described("sentfin", root, [file], len(examples), "MIT", source)
+
+
+def load_feedback(root: Path) -> Loaded:
+    """The corrections that readers made on the page, as ``squall labels export`` writes them.
+
+    A correction labels the head that it corrects and no other; of several of one head, the last one holds.
+    """
+    source = "corrections by readers, from 'squall labels export'"
+    file = _existing(root / "feedback" / "labels.csv", source)
+    examples: dict[str, Example] = {}
+    with file.open(encoding="utf-8", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream), start=2):
+            where = f"{file}:{number}"
+            if row["head"] not in HEADS:
+                raise ConfigError(f"{where}: unknown head {row['head']!r}; expected one of {', '.join(HEADS)}")
+            known = examples.get(row["article"], Example(set="feedback", title=row["title"], summary=row["summary"]))
+            label = {row["head"]: _position(row["new"], HEADS[row["head"]], where)}
+            examples[row["article"]] = msgspec.structs.replace(known, **label)
+    described = _described("feedback", root, [file], len(examples), "yours; not part of this bundle", source)
+    return list(examples.values()), described
 
 
 def _twitter_sentiment(part: str) -> Callable[[Path], Loaded]:
@@ -147,6 +185,18 @@ def _twitter_topic(part: str) -> Callable[[Path], Loaded]:
     return load
 
 
+def load_phrasebank(root: Path) -> Loaded:
+    """Financial PhraseBank, the sentences on which all readers agree; its licence forbids to train what ships on it."""
+    source = "Financial PhraseBank, https://doi.org/10.1002/asi.23062"
+    file = _existing(root / "phrasebank" / "Sentences_AllAgree.txt", source)
+    examples = []
+    for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), start=1):
+        sentence, _, label = line.rpartition("@")
+        tone = _position(label.strip(), SENTIMENTS, f"{file}:{number}")
+        examples.append(Example(set="phrasebank_all_agree", title=sentence, sentiment=tone))
+    return examples, _described("phrasebank_all_agree", root, [file], len(examples), "CC BY-NC-SA 3.0", source)
+
+
 def repaired(text: str) -> str:
     """A text with its mojibake undone; live feeds state their encoding, the tweets of the public sets lost it."""
     import ftfy
@@ -163,12 +213,7 @@ def load_unlabelled(root: Path, labelled: Sequence[Example], share: float) -> Lo
     """
     known = {normalised(example.title) for example in labelled}
     examples = []
-    articles: dict[str, dict[str, str]] = {}
-    files: list[Path] = []
-    for pattern in ("rss_*.jsonl", "wide_*.jsonl"):
-        found, read = _stream(root, pattern)
-        articles |= found
-        files += read
+    articles, files = _stream(root, (FINANCE_FEEDS, GENERAL_FEEDS))
     for article in articles.values():
         key = normalised(article["title"])
         example = Example(
@@ -182,19 +227,25 @@ def load_unlabelled(root: Path, labelled: Sequence[Example], share: float) -> Lo
 
 
 LOADERS: dict[str, Callable[[Path], Loaded]] = {
-    "news": _labelled_news("news", "labels.tsv", "rss_*.jsonl"),
-    "wide_news": _labelled_news("wide_news", "wide_labels.tsv", "wide_*.jsonl"),
+    "news": _labelled_news("news", Path("stream/labels.tsv"), [FINANCE_FEEDS], LABELS_OF_THE_STREAM),
+    "wide_news": _labelled_news("wide_news", Path("stream/wide_labels.tsv"), [GENERAL_FEEDS], LABELS_OF_THE_STREAM),
+    "read_news": _labelled_news("read_news", READ_LABELS, [FINANCE_FEEDS, GENERAL_FEEDS], LABELS_READ_FOR_SQUALL),
+    "feedback": load_feedback,
     "sentfin": load_sentfin,
     "twitter_sentiment": _twitter_sentiment("train"),
     "twitter_topic": _twitter_topic("train"),
 }
 """What may be trained on; a part of each is kept for development."""
 
-VALIDATION: dict[str, Callable[[Path], Loaded]] = {
-    "twitter_sentiment_valid": _twitter_sentiment("valid"),
-    "twitter_topic_valid": _twitter_topic("valid"),
+DEVELOPED = ("news", "wide_news", "sentfin")
+"""The sets whose development part a bundle is measured on: labelled by one reader, or published with labels."""
+
+PUBLISHED: dict[str, tuple[Callable[[Path], Loaded], str]] = {
+    "twitter_sentiment_valid": (_twitter_sentiment("valid"), "twitter_sentiment"),
+    "twitter_topic_valid": (_twitter_topic("valid"), "twitter_topic"),
+    "phrasebank_all_agree": (load_phrasebank, ""),
 }
-"""What is only ever measured on."""
+"""What is only ever measured on, with the name of the training set that was published beside it."""
 
 
 def load_table(file: Path) -> list[Example]:

@@ -19,6 +19,10 @@ DataOption = Annotated[Path | None, typer.Option(help="Folder of the data sets; 
 ModelOption = Annotated[Path | None, typer.Option(help="Folder of a bundle; default: the setting model.")]
 
 
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
     app.command()(classify)
@@ -82,7 +86,7 @@ def finetune(
             root,
             out.with_name(f"{out.name}.training"),
             out,
-            lambda line: print(line, file=sys.stderr, flush=True),
+            _progress,
             fp16=fp16,
             command=" ".join(
                 ["squall model finetune --data DATA --out OUT"]
@@ -123,7 +127,7 @@ def evaluate(
             examples = load_table(news)
         else:
             share = manifest.recipe.get("development", Config().development)
-            examples = held_out(data_root(settings, data), share, twitter=True)
+            examples = held_out(data_root(settings, data), share, _progress)
         measured = evaluate_bundle(folder, examples)
         if html:
             write_report(html, f"Squall news model {manifest.version}", sections(*measured))

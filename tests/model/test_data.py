@@ -9,7 +9,7 @@ from bus.errors import ConfigError
 from model.text import normalised
 from model.training.config import Config, Training, read_config
 from model.training.data import NONE, Example, split
-from model.training.sets import VALIDATION, load_sets
+from model.training.sets import PUBLISHED, load_sets
 
 
 def test_labels_find_their_articles(data: Path) -> None:
@@ -38,8 +38,8 @@ def test_tweets_carry_one_kind_of_label_each(tmp_path: Path) -> None:
     table = pandas.DataFrame({"text": ["Acme files for IPO"], "label": [11]})
     table.to_parquet(tmp_path / "topic" / "twitter_topic_valid.parquet")
 
-    tones, _ = VALIDATION["twitter_sentiment_valid"](tmp_path)
-    topics, _ = VALIDATION["twitter_topic_valid"](tmp_path)
+    tones, _ = PUBLISHED["twitter_sentiment_valid"][0](tmp_path)
+    topics, _ = PUBLISHED["twitter_topic_valid"][0](tmp_path)
 
     assert [example.sentiment for example in tones] == [0, 2, 1]
     assert tones[2].title == "Oil it's"

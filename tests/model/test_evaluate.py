@@ -79,7 +79,7 @@ def test_a_bundle_is_measured_on_what_it_never_saw(tiny: Path, data: Path, tmp_p
     (root / "sentiment" / "twitter_train.csv").write_text("text,label\noil falls today http://t.co/x,0\n")
     table_of_tweets[:1].to_parquet(root / "topic" / "twitter_topic_train.parquet")
 
-    examples = held_out(root, 0.15, twitter=True)
+    examples = held_out(root, 0.15, print)
     report = evaluate_bundle(tiny, examples).figures
 
     assert report["news"]["topic"]["accuracy"] > 0.9
