@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from bus.errors import BundleError
+from model.drift import Reference
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -69,6 +70,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """The configuration of the fine-tune."""
     data: list[DataSet] = []
     metrics: dict[str, Any] = {}
+    reference: dict[str, Reference] = {}
+    """By head, the model's answers on the news it was measured on: what drift is measured against."""
 
 
 def sha256_of(file: Path) -> str:

@@ -67,6 +67,7 @@ class Classifier:
         self.version = manifest.version
         self.languages = frozenset(manifest.languages)
         self.topics = tuple(manifest.labels["topic"])
+        self.reference = manifest.reference
         self._session = session
         self._tokenizer = tokenizer
         self._budget = budget

@@ -12,6 +12,7 @@ _LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _INVISIBLE = re.compile(r"[\ud800-\udfff\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffd]")
 """Lone surrogates (no UTF-8 can hold them), soft hyphens, zero-width and direction marks, replacement characters."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ENDLESS_REFERENCE = re.compile(r"&#\d{8,};?")
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -25,12 +26,17 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable() and not _unclean(text):
         return " ".join(text.split())
     if "&" in text:
-        text = html.unescape(html.unescape(text))
+        text = _unescaped(_unescaped(text))
     if "<" in text:
         text = _TAG.sub(" ", text)
     text = _LINK.sub(" ", text)
     text = _INVISIBLE.sub("", text)
     return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def _unescaped(text: str) -> str:
+    # Python refuses to read numbers of more than 4,300 digits; Unicode's need seven.
+    return html.unescape(_ENDLESS_REFERENCE.sub(" ", text))
 
 
 def _unclean(text: str) -> bool:

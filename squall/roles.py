@@ -12,12 +12,17 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
-from bus.errors import ConfigError, LogError
+from bus.errors import BundleError, ConfigError, LogError
 from bus.log import Log
 from squall.settings import METRICS_OFFSET, Settings
+
+if TYPE_CHECKING:
+    from stream_worker.model import Model
+    from stream_worker.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +81,25 @@ def _worker(settings: Settings, log: Log, stop: threading.Event, registry: Colle
         device=settings.model_device,
         stop=stop,
         registry=registry,
+        shadow=_shadow(settings, load, registry),
     )
+
+
+def _shadow(settings: Settings, load: "Callable[[Path], Model]", registry: CollectorRegistry) -> "Shadow | None":
+    """The second model of the settings; one that cannot be loaded is said, and the live one works without it."""
+    from model.registry import version_folder
+    from stream_worker.shadow import Shadow
+
+    if not settings.shadow:
+        return None
+    versions = settings.path(settings.registry)
+    try:
+        folder = settings.path(Path(settings.shadow))
+        model = load(folder if folder.is_dir() else version_folder(versions, settings.shadow))
+    except BundleError as error:
+        logger.error("shadow %s: %s; the live model goes on without it", settings.shadow, error)
+        return None
+    return Shadow(model, settings.shadow_share, registry)
 
 
 def _trends(settings: Settings, log: Log, stop: threading.Event, registry: CollectorRegistry) -> None:

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     registry: Path = Field(
         Path("var/models"), description="Folder of promoted models; a live one among them serves in place of model."
     )
+    shadow: str = Field(
+        "", description="A second model to compare with: a version of the registry, or the folder of a bundle."
+    )
+    shadow_share: float = Field(0.1, gt=0, le=1, description="Share of the articles that the second model judges too.")
     model_device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs; cuda needs squall[gpu].")
     model_threads: int = Field(0, ge=0, description="Threads of the model on the CPU; 0 takes the process's cores.")
     worker_batch: int = Field(

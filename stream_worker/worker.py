@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as CounterMetric
@@ -19,21 +18,13 @@ from bus.topics import ARTICLES, SCORED, TALLIES
 from model.classifier import Verdict
 from model.language import detect
 from model.text import article_text
+from stream_worker.drift import Drift
+from stream_worker.model import Model
+from stream_worker.shadow import Shadow
 from stream_worker.tallies import tally
 from stream_worker.watchlist import Linker
 
 GROUP = "worker"
-
-
-class Model(Protocol):
-    """What the worker needs of a classifier; :class:`model.classifier.Classifier` is one."""
-
-    version: str
-    languages: frozenset[str]
-    tokens: int
-    """Tokens read so far."""
-
-    def classify(self, texts: Sequence[str]) -> list[Verdict]: ...
 
 
 class WorkerMetrics:
@@ -56,6 +47,7 @@ class WorkerMetrics:
         self.latency = latency(registry)
         self.model = Gauge("squall_model_info", "The model that scores.", ["version", "device"], registry=registry)
         self.switches = CounterMetric("squall_model_switches_total", "Exchanges of the model.", registry=registry)
+        self.drift = Drift(registry)
 
 
 class Worker(Stage):
@@ -67,7 +59,14 @@ class Worker(Stage):
     name = GROUP
     topics = (ARTICLES,)
 
-    def __init__(self, models: Callable[[], Model], linker: Linker, metrics: WorkerMetrics, device: str) -> None:
+    def __init__(
+        self,
+        models: Callable[[], Model],
+        linker: Linker,
+        metrics: WorkerMetrics,
+        device: str,
+        shadow: Shadow | None = None,
+    ) -> None:
         self._models = models
         self._linker = linker
         self._metrics = metrics
@@ -75,7 +74,9 @@ class Worker(Stage):
         self._model = models()
         metrics.model.labels(self._model.version, device).set(1)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._shadow = shadow
         self._batch: list[ScoredArticle] = []
+        self._judged: tuple[list[str], list[Verdict]] = ([], [])
         self._started = 0.0
         self._tokens = 0
 
@@ -104,6 +105,10 @@ class Worker(Stage):
         latency = self._metrics.latency.labels("fetched_to_scored")
         for scored in self._batch:
             latency.observe((now - scored.article.fetched_at).total_seconds())
+        texts, verdicts = self._judged
+        self._metrics.drift.judged(self._model.version, self._model.reference, verdicts)
+        if self._shadow:
+            self._shadow.offer(texts, verdicts)
         self._metrics.tokens.observe(self._model.tokens - self._tokens)
         self._metrics.articles.observe(len(self._batch))
         self._metrics.seconds.observe(time.monotonic() - self._started)
@@ -115,10 +120,12 @@ class Worker(Stage):
         languages = [detect(text, article.language, likely) for text, article in zip(texts, articles, strict=True)]
         readable = [i for i, language in enumerate(languages) if language in self._model.languages]
         # The model leaves Python's lock to others while it computes: what needs no verdict is done meanwhile.
-        judging = self._executor.submit(self._model.classify, [texts[i] for i in readable])
+        read = [texts[i] for i in readable]
+        judging = self._executor.submit(self._model.classify, read)
         entities = [self._linker.find(text) for text in texts]
         stories = signatures([article.title for article in articles])
-        verdicts = dict(zip(readable, judging.result(), strict=True))
+        self._judged = (read, judging.result())
+        verdicts = dict(zip(readable, self._judged[1], strict=True))
         now = utcnow()
         scored = []
         for i, article in enumerate(articles):
@@ -161,6 +168,7 @@ def run(
     device: str,
     stop: threading.Event,
     registry: CollectorRegistry,
+    shadow: Shadow | None = None,
 ) -> None:
     """Score articles until ``stop`` is set.
 
@@ -168,9 +176,12 @@ def run(
         models: gives the model to use for the next batch.
         batch: most articles of one transaction.
         device: where the model runs, for the metrics.
+        shadow: judges a sample too, to be compared.
 
     Raises:
         LogError: a topic was deleted or the log is corrupt.
     """
-    worker = Worker(models, linker, WorkerMetrics(registry), device)
+    worker = Worker(models, linker, WorkerMetrics(registry), device, shadow)
+    if shadow:
+        threading.Thread(target=shadow.run, args=(stop,), name="shadow", daemon=True).start()
     run_stage(log, worker, batch=batch, stop=stop, registry=registry)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bus.errors import ConfigError
 from model.classifier import Classifier, Scores, calibrated
+from model.drift import Reference, reference_of
 from model.labels import HEADS
 from model.text import article_text, normalised
 from model.training.calibration import calibration_error, fit_temperature
@@ -103,11 +104,20 @@ def scored(score: Scorer, examples: Sequence[Example]) -> Scores:
     return score([article_text(example.title, example.summary) for example in examples])
 
 
+def _news(examples: Sequence[Example]) -> NDArray[np.bool_]:
+    news = np.array([example.set in NEWS for example in examples])
+    return news if news.any() else ~news
+
+
+def references(scores: Scores, examples: Sequence[Example], temperatures: Mapping[str, float]) -> dict[str, Reference]:
+    """By head, the model's answers on the news, right or wrong: what a live stream's answers are compared with."""
+    news = _news(examples)
+    return {head: reference_of(calibrated(scores.logits[head][news], temperatures[head])) for head in HEADS}
+
+
 def fit_temperatures(scores: Scores, examples: Sequence[Example]) -> dict[str, float]:
     """A temperature for each head, from the examples of :data:`NEWS` (from all, if there are none)."""
-    news = np.array([example.set in NEWS for example in examples])
-    if not news.any():
-        news[:] = True
+    news = _news(examples)
     temperatures = {}
     for head in HEADS:
         labels = labels_of(examples, head)

@@ -18,7 +18,7 @@ from model.training.config import Config
 from model.training.data import UNLABELLED, Example, split
 from model.training.distill import opinions, taught
 from model.training.encoders import LICENCES
-from model.training.evaluate import evaluate, fit_temperatures, held_out, scored
+from model.training.evaluate import evaluate, fit_temperatures, held_out, references, scored
 from model.training.export import export
 from model.training.finetune import Progress, finetune
 from model.training.network import load, scores_of
@@ -122,6 +122,7 @@ def bundle_of(
             "command": command,
             "training_seconds": round(seconds),
         },
+        reference=references(scores, measured, temperatures),
     )
     write_manifest(partial, manifest)
     (partial / "README.md").write_text(card(manifest), encoding="utf-8")

@@ -8,8 +8,9 @@ import ast
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
@@ -28,6 +29,12 @@ LABELS_READ_FOR_SQUALL = "more labels of the same stream, read for Squall by a l
 READ_LABELS = Path(__file__).with_name("read_news.tsv")
 """Article keys and labels, no text: of use only beside the stream."""
 
+LABEL_COLUMNS = ("sentiment", "topic", "relevant")
+"""How tables of labels name the heads, in the order of :data:`model.labels.HEADS`; relevant is 0 or 1."""
+
+LONGEST_FIELD = 16_000_000
+"""Characters of a field; csv's own limit of 131,072 would refuse a long article."""
+
 TWITTER_SENTIMENTS = ("negative", "positive", "neutral")
 """The set's own numbers: 0 bearish, 1 bullish, 2 neutral."""
 
@@ -41,6 +48,49 @@ def _existing(file: Path, source: str) -> Path:
     return file
 
 
+def _rows(file: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a table with where they stand (``labels.tsv:7``).
+
+    Raises:
+        ConfigError: a column is missing, a row is cut short, the text is not UTF-8 or not CSV.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    number = 0
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            plain = delimiter == "\t" and _is_plain(stream)
+            reader = csv.DictReader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
+            missing = set(columns) - set(reader.fieldnames or ())
+            if missing:
+                separator = "tabs" if delimiter == "\t" else "commas"
+                raise ConfigError(
+                    f"{file}:1: no column {', '.join(sorted(missing))}; separate the columns by {separator}"
+                )
+            for row in reader:
+                number = reader.line_num
+                short = [column for column in columns if row[column] is None]
+                if short:
+                    raise ConfigError(f"{file}:{number}: the row ends before {', '.join(short)}; is a line cut off?")
+                unquoted = {name: _unquoted(value or "") for name, value in row.items() if name}
+                yield f"{file}:{number}", unquoted if plain else row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}:{number + 1}: cannot be read: {error}") from error
+
+
+def _is_plain(stream: TextIO) -> bool:
+    """Whether each line of a table is a row, so that quotes in it are text: headlines begin with a quotation often."""
+    tabs = {line.count("\t") for line in stream if line.strip()}
+    stream.seek(0)
+    return len(tabs) == 1
+
+
+def _unquoted(value: str) -> str:
+    """A cell without the quotes that a writer of CSV put around it."""
+    inner = value[1:-1]
+    quoted = len(value) >= 2 and value[0] == value[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if quoted else value
+
+
 def _described(name: str, root: Path, files: Sequence[Path], rows: int, licence: str, source: str) -> DataSet:
     names = [file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name for file in files]
     hashed = [DataFile(name=name, sha256=sha256_of(file)) for name, file in zip(names, files, strict=True)]
@@ -51,6 +101,15 @@ def _position(label: str, labels: tuple[str, ...], where: str) -> int:
     if label not in labels:
         raise ConfigError(f"{where}: unknown label {label!r}; expected one of {', '.join(labels)}")
     return labels.index(label)
+
+
+def _labels(row: Mapping[str, str], where: str) -> tuple[int, int, int]:
+    """The labels of a row of :data:`LABEL_COLUMNS`, in the order of the heads; an empty cell is no label."""
+
+    def label(column: str, labels: tuple[str, ...]) -> int:
+        return _position(row[column], labels, where) if row[column] else NONE
+
+    return label("sentiment", SENTIMENTS), label("topic", TOPICS), label("relevant", ("0", "1"))
 
 
 def article_key(url: str, title: str) -> str:
@@ -82,26 +141,15 @@ def _labelled_news(name: str, labels: Path, patterns: Sequence[str], source: str
         file = _existing(root / labels, source)
         articles, files = _stream(root, patterns)
         examples = []
-        with file.open(encoding="utf-8", newline="") as stream:
-            for number, row in enumerate(csv.DictReader(stream, delimiter="\t"), start=2):
-                where = f"{file}:{number}"
-                article = articles.get(row["id"])
-                if article is None:
-                    raise ConfigError(
-                        f"{where}: no article {row['id']} in {', '.join(patterns)} of {root / 'stream'}; get the whole"
-                        " stream"
-                    )
-                examples.append(
-                    Example(
-                        set=name,
-                        title=article["title"],
-                        summary=article["summary"],
-                        sentiment=_position(row["sentiment"], SENTIMENTS, where),
-                        topic=_position(row["topic"], TOPICS, where),
-                        relevance=_position(row["relevant"], ("0", "1"), where),
-                        day=article["published_at"][:10],
-                    )
+        for where, row in _rows(file, ("id", *LABEL_COLUMNS), "\t"):
+            article = articles.get(row["id"])
+            if article is None:
+                raise ConfigError(
+                    f"{where}: no article {row['id']} in {', '.join(patterns)} beside it; get the whole stream"
                 )
+            day = article["published_at"][:10]
+            known = _labels(row, where)
+            examples.append(Example(name, article["title"], article["summary"], *known, day=day))
         licence = "labels Apache-2.0; texts are the publishers' and not part of this bundle"
         return examples, _described(name, root, [file, *files], len(examples), licence, source)
 
@@ -113,15 +161,14 @@ def load_sentfin(root: Path) -> Loaded:
     source = "SEntFiN 1.0, https://doi.org/10.1002/asi.24634"
     file = _existing(root / "sentfin" / "SEntFiN_dev.csv", source)
     examples = []
-    with file.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            try:
-                polarities = set(ast.literal_eval(row["Decisions"]).values())
-            except (SyntaxError, ValueError, AttributeError):
-                continue  # 13 rows hold a quote that breaks their dict
-            if len(polarities) == 1 and polarities <= set(SENTIMENTS):
-                sentiment = SENTIMENTS.index(polarities.pop())
-                examples.append(Example(set="sentfin", title=row["Title"], sentiment=sentiment))
+    for _, row in _rows(file, ("Title", "Decisions")):
+        try:
+            polarities = set(ast.literal_eval(row["Decisions"]).values())
+        except (SyntaxError, ValueError, AttributeError):
+            continue  # 13 rows hold a quote that breaks their dict
+        if len(polarities) == 1 and polarities <= set(SENTIMENTS):
+            sentiment = SENTIMENTS.index(polarities.pop())
+            examples.append(Example(set="sentfin", title=row["Title"], sentiment=sentiment))
     return examples, _described("sentfin", root, [file], len(examples), "MIT", source)
 
 
@@ -133,14 +180,12 @@ def load_feedback(root: Path) -> Loaded:
     source = "corrections by readers, from 'squall labels export'"
     file = _existing(root / "feedback" / "labels.csv", source)
     examples: dict[str, Example] = {}
-    with file.open(encoding="utf-8", newline="") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            where = f"{file}:{number}"
-            if row["head"] not in HEADS:
-                raise ConfigError(f"{where}: unknown head {row['head']!r}; expected one of {', '.join(HEADS)}")
-            known = examples.get(row["article"], Example(set="feedback", title=row["title"], summary=row["summary"]))
-            label = {row["head"]: _position(row["new"], HEADS[row["head"]], where)}
-            examples[row["article"]] = msgspec.structs.replace(known, **label)
+    for where, row in _rows(file, ("article", "head", "new", "title", "summary")):
+        if row["head"] not in HEADS:
+            raise ConfigError(f"{where}: unknown head {row['head']!r}; expected one of {', '.join(HEADS)}")
+        known = examples.get(row["article"], Example(set="feedback", title=row["title"], summary=row["summary"]))
+        label = {row["head"]: _position(row["new"], HEADS[row["head"]], where)}
+        examples[row["article"]] = msgspec.structs.replace(known, **label)
     described = _described("feedback", root, [file], len(examples), "yours; not part of this bundle", source)
     return list(examples.values()), described
 
@@ -151,18 +196,17 @@ def _twitter_sentiment(part: str) -> Callable[[Path], Loaded]:
 
     def load(root: Path) -> Loaded:
         file = _existing(root / "sentiment" / f"twitter_{part}.csv", source)
-        with file.open(encoding="utf-8", newline="") as stream:
-            examples = [
-                Example(set=name, title=repaired(row["text"]), sentiment=_twitter_label(row["label"], file))
-                for row in csv.DictReader(stream)
-            ]
+        examples = [
+            Example(set=name, title=repaired(row["text"]), sentiment=_twitter_label(row["label"], where))
+            for where, row in _rows(file, ("text", "label"))
+        ]
         return examples, _described(name, root, [file], len(examples), "MIT", source)
 
     return load
 
 
-def _twitter_label(label: str, file: Path) -> int:
-    return SENTIMENTS.index(TWITTER_SENTIMENTS[_position(label, ("0", "1", "2"), str(file))])
+def _twitter_label(label: str, where: str) -> int:
+    return SENTIMENTS.index(TWITTER_SENTIMENTS[_position(label, ("0", "1", "2"), where)])
 
 
 def _twitter_topic(part: str) -> Callable[[Path], Loaded]:
@@ -255,32 +299,13 @@ def load_table(file: Path) -> list[Example]:
         ConfigError: a missing file or column, an unknown label, no row at all.
     """
     _existing(file, "a table with the columns id, title, summary, sentiment, topic, relevant")
-    examples = []
-    with file.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        missing = {"title", "sentiment", "topic", "relevant"} - set(reader.fieldnames or ())
-        if missing:
-            raise ConfigError(f"{file}:1: no column {', '.join(sorted(missing))}; separate the columns by tabs")
-        for number, row in enumerate(reader, start=2):
-            where = f"{file}:{number}"
-            relevance = _optional(row["relevant"], ("0", "1"), where)
-            examples.append(
-                Example(
-                    set=file.stem,
-                    title=row["title"] or "",
-                    summary=row.get("summary") or "",
-                    sentiment=_optional(row["sentiment"], SENTIMENTS, where),
-                    topic=_optional(row["topic"], TOPICS, where),
-                    relevance=relevance,
-                )
-            )
+    examples = [
+        Example(file.stem, row["title"], row.get("summary") or "", *_labels(row, where))
+        for where, row in _rows(file, ("title", *LABEL_COLUMNS), "\t")
+    ]
     if not examples:
         raise ConfigError(f"{file}: holds no row; it needs labelled headlines")
     return examples
-
-
-def _optional(label: str | None, labels: tuple[str, ...], where: str) -> int:
-    return _position(label, labels, where) if label else NONE
 
 
 def load_sets(names: Sequence[str], root: Path) -> tuple[list[Example], list[DataSet]]:

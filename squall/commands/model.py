@@ -1,31 +1,24 @@
 """Commands of the model room: classify texts, make and measure models."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from squall.commands.context import bundle_of, settings_of
-
-if TYPE_CHECKING:
-    from squall.settings import Settings
+from squall.commands.model_data import data
+from squall.commands.training import DataOption, data_root, needs_training, progress
 
 models = typer.Typer(help="Make and measure models (needs the 'train' extra).", no_args_is_help=True)
 
-DataOption = Annotated[Path | None, typer.Option(help="Folder of the data sets; default: the setting data.")]
 ModelOption = Annotated[Path | None, typer.Option(help="Folder of a bundle; default: the setting model.")]
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
     app.command()(classify)
+    models.add_typer(data, name="data")
     app.add_typer(models, name="model")
 
 
@@ -86,7 +79,7 @@ def finetune(
             root,
             out.with_name(f"{out.name}.training"),
             out,
-            _progress,
+            progress,
             fp16=fp16,
             command=" ".join(
                 ["squall model finetune --data DATA --out OUT"]
@@ -127,7 +120,7 @@ def evaluate(
             examples = load_table(news)
         else:
             share = manifest.recipe.get("development", Config().development)
-            examples = held_out(data_root(settings, data), share, _progress)
+            examples = held_out(data_root(settings, data), share, progress)
         measured = evaluate_bundle(folder, examples)
         if html:
             write_report(html, f"Squall news model {manifest.version}", sections(*measured))
@@ -192,31 +185,3 @@ def rollback(context: typer.Context, registry: RegistryOption = None) -> None:
 
     settings = settings_of(context)
     typer.echo(f"{roll_back(registry or settings.path(settings.registry)).version} is live")
-
-
-def data_root(settings: "Settings", option: Path | None) -> Path:
-    """The folder of the data sets.
-
-    Raises:
-        ConfigError: neither option nor setting names one.
-    """
-    from bus.errors import ConfigError
-
-    if option is not None:
-        return option
-    if settings.data is None:
-        raise ConfigError(
-            "data: no folder of data sets given; set --data DIR or SQUALL_DATA; docs/model.md says where they come from"
-        )
-    return settings.path(settings.data)
-
-
-@contextmanager
-def needs_training() -> Iterator[None]:
-    """Turn a missing package of the ``train`` extra into an error that says so."""
-    from bus.errors import ConfigError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error}; training and evaluation need it: pip install 'squall[train]'") from error

@@ -57,7 +57,7 @@ def test_a_missing_set_is_named_with_its_origin(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="sets: unknown set 'phrasebank'; expected some of news, wide_news, sentfin"):
+    with pytest.raises(ConfigError, match="sets: unknown set 'phrasebank'; expected some of news, wide_news"):
         load_sets(["phrasebank"], tmp_path)
 
 

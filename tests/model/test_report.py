@@ -73,3 +73,36 @@ def test_a_table_that_cannot_be_read_is_refused_with_its_line(tmp_path: Path, te
     file.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_table(file)
+
+
+def test_quotes_are_text_where_every_line_is_a_row(tmp_path: Path) -> None:
+    file = tmp_path / "desk.tsv"
+    titles = ['"Big Short" bets on oil', '"We lost', '"He said ""no"" again"', "plain"]
+    file.write_text(HEADER + "".join(f"1\t{title}\t\tneutral\tMacro\t1\n" for title in titles))
+    assert [each.title for each in load_table(file)] == [
+        '"Big Short" bets on oil',
+        '"We lost',
+        'He said "no" again',
+        "plain",
+    ]
+
+
+def test_a_cell_may_hold_lines_where_it_is_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "desk.tsv"
+    file.write_text(HEADER + '1\tOil falls\t"a\nb\tc"\tneutral\tMacro\t1\n')
+    (example,) = load_table(file)
+    assert (example.summary, example.relevance) == ("a\nb\tc", 1)
+
+
+def test_a_text_of_a_million_characters_is_a_text(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "desk.tsv"
+    file.write_text(HEADER + f"1\toil falls {'again ' * 170_000}\t\tnegative\tEnergy | Oil\t1\n")
+    assert evaluate_bundle(tiny, load_table(file)).figures["desk"]["sentiment"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("rest", ["1\tcut o", "1\t\udcff\t\tneutral\tMacro\t1"])
+def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, rest: str) -> None:
+    file = tmp_path / "desk.tsv"
+    file.write_bytes((HEADER + "1\tfine\t\tneutral\tMacro\t1\n" + rest).encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError, match=r"desk\.tsv:"):
+        load_table(file)

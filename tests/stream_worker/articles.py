@@ -1,12 +1,13 @@
 """Articles and verdicts for tests, and a model that reads its verdicts off the text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from bus.messages import Article, Judgement
 from model.classifier import Verdict
+from model.drift import Reference
 
 START = datetime(2023, 2, 1, tzinfo=UTC)
 
@@ -27,6 +28,7 @@ class WordModel:
 
     version = "words-1"
     languages = frozenset({"en"})
+    reference: Mapping[str, Reference] = {}
 
     def __init__(self) -> None:
         self.batches: list[int] = []
