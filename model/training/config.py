@@ -25,6 +25,9 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sets: dict[str, Positive] = field(default_factory=lambda: {"news": 1.0, "wide_news": 1.0, "sentfin": 1.0})
     """Names of :data:`model.training.sets.LOADERS`, each with the weight of one of its rows in the loss."""
     epochs: Annotated[int, Meta(ge=1)] = 4
+    patience: Annotated[int, Meta(ge=0)] = 0
+    """Epochs without a lower loss on the development part after which training stops, with the best epoch's weights; 0
+    trains them all. It makes the figures on that part a little better than those on other texts."""
     batch_size: Annotated[int, Meta(ge=1)] = 32
     learning_rate: Positive = 1.5e-4
     warmup: Share = 0.1

@@ -2,15 +2,17 @@
 
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import get_linear_schedule_with_warmup
 
 from bus.errors import ConfigError
@@ -22,6 +24,8 @@ from model.training.network import Network, pretrained
 from model.training.targets import Targets
 
 CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+"""The weights of the best epoch, where training may stop early."""
 REPORT_STEPS = 50
 """Steps between two lines of progress."""
 POOL = 50
@@ -42,44 +46,85 @@ class Batch(msgspec.Struct):
     """By head: (texts,)."""
 
 
+class Lesson(NamedTuple):
+    """Texts, and what is to be learned of each."""
+
+    examples: Sequence[Example]
+    targets: Targets
+
+
+class Best(NamedTuple):
+    """The best state so far, of a training that stops early."""
+
+    loss: float
+    epochs: int
+    """Behind it."""
+
+
 def finetune(
     training: Training,
-    examples: Sequence[Example],
-    targets: Targets,
+    lesson: Lesson,
     max_tokens: int,
     folder: Path,
     progress: Progress,
+    validation: Lesson | None = None,
 ) -> None:
     """Train a network and write it to a folder, as a Hugging Face encoder with heads and tokenizer.
 
     A run that was cut off goes on after its last whole epoch, when called with the same folder and recipe.
 
+    Args:
+        validation: texts that are not trained on; needed where the recipe has ``patience``.
+
     Raises:
-        ConfigError: nothing to train on, an unknown encoder, or a checkpoint of another recipe.
+        ConfigError: nothing to learn, an unknown encoder, or a checkpoint of another recipe.
     """
-    if not examples:
-        raise ConfigError(f"sets: no example to train on in {', '.join(training.sets)}")
+    _check(training, lesson)
     _seed(training.seed)
     network, tokenizer = pretrained(training.encoder, training.dropout, training.encoder_dropout)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     groups = _parameter_groups(network, training.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
-    steps = training.epochs * math.ceil(len(examples) / training.batch_size)
+    steps = training.epochs * math.ceil(len(lesson.examples) / training.batch_size)
     schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    recipe = {**msgspec.to_builtins(training), "examples": len(examples)}
-    first = _resume(folder / CHECKPOINT, recipe, state)
+    recipe = {**msgspec.to_builtins(training), "examples": len(lesson.examples)}
+    first, best = _resume(folder / CHECKPOINT, recipe, state)
     if first:
         progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
     for epoch in range(first, training.epochs):
+        if training.patience and epoch - best.epochs >= training.patience:
+            progress(f"no better on texts kept for development since epoch {best.epochs}: stopping")
+            break
         _seed(training.seed + epoch)
-        batches = _batches(examples, targets, tokenizer, training, max_tokens, random.Random(training.seed + epoch))
+        batches = _batches(lesson, tokenizer, training, max_tokens, random.Random(training.seed + epoch))
         _epoch(network, batches, optimizer, schedule, device, progress, f"epoch {epoch + 1}/{training.epochs}")
-        _save_checkpoint(folder / CHECKPOINT, recipe, epoch + 1, state)
+        if training.patience and validation:
+            loss = _loss_on(network, _batches(validation, tokenizer, training, max_tokens, random.Random(0)), device)
+            progress(f"epoch {epoch + 1}/{training.epochs} loss {loss:.4f} on texts kept for development")
+            if loss < best.loss:
+                best = Best(loss, epoch + 1)
+                torch.save(network.state_dict(), folder / BEST)
+        _save_checkpoint(folder / CHECKPOINT, recipe, epoch + 1, best, state)
+    if best.epochs:
+        network.load_state_dict(torch.load(folder / BEST, weights_only=True))
     network.to("cpu").eval().save(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _check(training: Training, lesson: Lesson) -> None:
+    """Raise ConfigError where there is nothing to learn."""
+    names = ", ".join(training.sets)
+    if not lesson.examples:
+        raise ConfigError(f"sets: no example to train on in {names}")
+    for head, labels in HEADS.items():
+        weights, wanted = lesson.targets.weights[head], lesson.targets.wanted[head]
+        answers = np.unique(wanted[weights > 0].argmax(1))
+        if len(answers) == 1:
+            only = labels[answers[0]]
+            raise ConfigError(f"sets: every {head} in {names} is {only!r}: nothing to tell apart; add texts of others")
 
 
 def fast_bf16(device: str) -> bool:
@@ -104,15 +149,9 @@ def _parameter_groups(network: Network, weight_decay: float) -> list[dict[str, A
     ]
 
 
-def _batches(
-    examples: Sequence[Example],
-    targets: Targets,
-    tokenizer: Any,
-    training: Training,
-    max_tokens: int,
-    rng: random.Random,
-) -> list[Batch]:
+def _batches(lesson: Lesson, tokenizer: Any, training: Training, max_tokens: int, rng: random.Random) -> list[Batch]:
     """One epoch's batches in random order, each of texts of similar length."""
+    examples, targets = lesson
     texts = [article_text(e.title, "" if rng.random() < training.title_only else e.summary) for e in examples]
     encoded = tokenizer(texts, truncation=True, max_length=max_tokens, padding=False)["input_ids"]
     order = list(range(len(examples)))
@@ -158,34 +197,46 @@ def _epoch(
     network.train()
     started, running = time.monotonic(), 0.0
     bf16 = fast_bf16(device.type)
-    for step, batch in enumerate(batches, start=1):
-        ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            *logits, _ = network(ids, mask, torch.zeros_like(ids))
-        loss = loss_of(logits, [t.to(device) for t in batch.wanted], [t.to(device) for t in batch.weights])
+    for step, batch in enumerate(tqdm(batches, name, unit="batch", leave=False, disable=None), start=1):
+        loss = _loss(network, batch, device, bf16)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         running += loss.item()
-        if step % REPORT_STEPS == 0 or step == len(batches):
+        if step == len(batches) or (step % REPORT_STEPS == 0 and not sys.stderr.isatty()):
             taken = time.monotonic() - started
             left = taken / step * (len(batches) - step)
             progress(f"{name} step {step}/{len(batches)} loss {running / step:.3f} {taken:.0f} s, {left:.0f} s left")
 
 
-def _save_checkpoint(file: Path, recipe: dict[str, Any], epochs: int, state: dict[str, Any]) -> None:
+def _loss(network: Network, batch: Batch, device: torch.device, bf16: bool) -> Tensor:
+    ids, mask = batch.input_ids.to(device), batch.attention_mask.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        *logits, _ = network(ids, mask, torch.zeros_like(ids))
+    return loss_of(logits, [t.to(device) for t in batch.wanted], [t.to(device) for t in batch.weights])
+
+
+def _loss_on(network: Network, batches: list[Batch], device: torch.device) -> float:
+    """The mean loss on texts that are not trained on."""
+    network.eval()
+    bf16 = fast_bf16(device.type)
+    with torch.inference_mode():
+        return sum(_loss(network, batch, device, bf16).item() for batch in batches) / len(batches)
+
+
+def _save_checkpoint(file: Path, recipe: dict[str, Any], epochs: int, best: Best, state: dict[str, Any]) -> None:
     partial = file.with_suffix(".partial")
     content: dict[str, Any] = {name: part.state_dict() for name, part in state.items()}
-    torch.save({**content, "epochs": epochs, "recipe": recipe}, partial)
+    torch.save({**content, "epochs": epochs, "best": tuple(best), "recipe": recipe}, partial)
     partial.replace(file)
 
 
-def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> int:
-    """Restore what a checkpoint holds; the number of epochs that it has behind it, 0 without one."""
+def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[int, Best]:
+    """Restore what a checkpoint holds; the number of epochs that it has behind it, 0 without one, and the best one."""
     if not file.is_file():
-        return 0
+        return 0, Best(math.inf, 0)
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError) as error:
@@ -195,4 +246,4 @@ def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> int:
         raise ConfigError(f"{file}: made by another recipe ({other}); delete it, or choose another --out")
     for name, part in state.items():
         part.load_state_dict(saved[name])
-    return int(saved["epochs"])
+    return int(saved["epochs"]), Best(*saved["best"])

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from bus.errors import ConfigError
 from model.classifier import Scores
@@ -61,6 +62,9 @@ def pretrained(name: str, dropout: float = 0.0, encoder_dropout: float = 0.0) ->
         ConfigError: no such encoder, or not one that transformers can read.
     """
     folder = encoder_folder(name)
+    # Weights of a pooler that nothing uses are "missing": no news.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         encoder = AutoModel.from_pretrained(
             folder,

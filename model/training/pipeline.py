@@ -3,7 +3,8 @@
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
 from model.training.card import card, notice
 from model.training.config import Config
-from model.training.data import UNLABELLED, Example, split
-from model.training.distill import opinions, taught
+from model.training.data import UNLABELLED, Example, Split, split
+from model.training.distill import opinions, taught, validation
 from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, references, scored
 from model.training.export import export
-from model.training.finetune import Progress, finetune
+from model.training.finetune import Lesson, Progress, finetune
 from model.training.network import load, scores_of
 from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
@@ -53,17 +54,17 @@ def make_bundle(
     labelled, data = load_sets(tuple(names), root)
     parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
-    data += _train(config, parts.train, labelled, root, work, progress)
+    data += _train(config, parts, labelled, root, work, progress)
     seconds = time.monotonic() - started
     measured = held_out(root, config.development, progress)
     return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
 
 
 def _train(
-    config: Config, train: Sequence[Example], labelled: Sequence[Example], root: Path, work: Path, progress: Progress
+    config: Config, parts: Split, labelled: Sequence[Example], root: Path, work: Path, progress: Progress
 ) -> list[DataSet]:
     """Train the teachers, if there are any, and the network; describes the sets read beside the labelled ones."""
-    examples = [example for example in train if example.set in config.sets]
+    examples = [example for example in parts.train if example.set in config.sets]
     read: list[DataSet] = []
     said = None
     if config.teachers:
@@ -71,12 +72,12 @@ def _train(
             stream, described = load_unlabelled(root, labelled, config.development)
             examples += stream
             read.append(described)
-        folders = taught(config, train, work, progress)
+        folders = taught(config, parts, work, progress)
         said = opinions(config, folders, examples, progress)
     weights = {**config.sets, UNLABELLED: config.unlabelled}
     targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
     progress(f"{config.encoder} on {len(examples)} texts")
-    finetune(config, examples, targets, config.max_tokens, work, progress)
+    finetune(config, Lesson(examples, targets), config.max_tokens, work, progress, validation(config, parts))
     return read
 
 
@@ -100,36 +101,47 @@ def bundle_of(
         seconds: how long the fine-tune took.
     """
     network, tokenizer = load(work)
+    with whole(folder) as partial:
+        texts = [f"{example.title} {example.summary}" for example in measured[:PARITY_TEXTS]]
+        progress(f"exporting to {folder}")
+        names = export(network, tokenizer, partial, texts, config.max_tokens, fp16)
+        files = {name: sha256_of(partial / name) for name in sorted(names)}
+        manifest = _manifest(config, files, data, dict.fromkeys(HEADS, 1.0))
+        write_manifest(partial, manifest)
+        progress(f"measuring on {len(measured)} held-out texts")
+        scores = scored(Classifier.load(partial).scores, measured)
+        temperatures = fit_temperatures(scores, measured)
+        reference = scored(lambda part: scores_of(network, tokenizer, part, config.max_tokens), measured)
+        manifest = msgspec.structs.replace(
+            _manifest(config, files, data, temperatures),
+            metrics={
+                "int8": evaluate(scores, measured, temperatures),
+                "fp32": evaluate(reference, measured, temperatures),
+                "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
+                "machine": f"{processor()}, {usable_cores()} cores",
+                "command": command,
+                "training_seconds": round(seconds),
+            },
+            reference=references(scores, measured, temperatures),
+        )
+        write_manifest(partial, manifest)
+        (partial / "README.md").write_text(card(manifest), encoding="utf-8")
+        (partial / "NOTICE").write_text(notice(manifest), encoding="utf-8")
+        shutil.copyfile(Path(__file__).with_name("APACHE-2.0.txt"), partial / "LICENSE")
+    return manifest
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside the named one, which takes its name when it is whole and is removed when it is not."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    texts = [f"{example.title} {example.summary}" for example in measured[:PARITY_TEXTS]]
-    progress(f"exporting to {folder}")
-    names = export(network, tokenizer, partial, texts, config.max_tokens, fp16)
-    files = {name: sha256_of(partial / name) for name in sorted(names)}
-    manifest = _manifest(config, files, data, dict.fromkeys(HEADS, 1.0))
-    write_manifest(partial, manifest)
-    progress(f"measuring on {len(measured)} held-out texts")
-    scores = scored(Classifier.load(partial).scores, measured)
-    temperatures = fit_temperatures(scores, measured)
-    reference = scored(lambda part: scores_of(network, tokenizer, part, config.max_tokens), measured)
-    manifest = msgspec.structs.replace(
-        _manifest(config, files, data, temperatures),
-        metrics={
-            "int8": evaluate(scores, measured, temperatures),
-            "fp32": evaluate(reference, measured, temperatures),
-            "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": f"{processor()}, {usable_cores()} cores",
-            "command": command,
-            "training_seconds": round(seconds),
-        },
-        reference=references(scores, measured, temperatures),
-    )
-    write_manifest(partial, manifest)
-    (partial / "README.md").write_text(card(manifest), encoding="utf-8")
-    (partial / "NOTICE").write_text(notice(manifest), encoding="utf-8")
-    shutil.copyfile(Path(__file__).with_name("APACHE-2.0.txt"), partial / "LICENSE")
-    partial.rename(folder)
-    return manifest
+    try:
+        yield partial
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temperatures: dict[str, float]) -> Manifest:

@@ -131,7 +131,7 @@ def test_evaluating_without_the_data_names_the_file(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith(f"squall: {tmp_path}/stream/labels.tsv: no such file; labels read by hand")
+    assert line.startswith(f"squall: {tmp_path}/stream/labels.tsv: no such file; labels of a dated news")
 
 
 def test_training_without_the_train_extra_says_which_extra(tmp_path: Path) -> None:

@@ -129,3 +129,53 @@ def test_a_recipe_that_says_something_else_is_refused(tmp_path: Path, text: str,
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; leave out --config to use the default recipe"):
         read_config(tmp_path / "recipe.toml")
+
+
+def test_corrections_by_readers_are_a_set(tmp_path: Path) -> None:
+    (tmp_path / "feedback").mkdir()
+    rows = [
+        "article,head,old,new,at,title,summary,source,model_version",
+        "a1,sentiment,neutral,negative,2026-11-01T10:00:00+00:00,Lender collapses,Run on deposits,wire,v1",
+        'a2,topic,Macro,Markets,2026-11-01T10:00:00+00:00,"Stocks, bonds fall",,wire,v1',
+        "a1,relevance,irrelevant,relevant,2026-11-01T10:05:00+00:00,Lender collapses,Run on deposits,wire,v1",
+        "a1,sentiment,negative,positive,2026-11-01T10:06:00+00:00,Lender collapses,Run on deposits,wire,v1",
+    ]
+    (tmp_path / "feedback" / "labels.csv").write_text("\n".join(rows) + "\n")
+
+    examples, (described,) = load_sets(["feedback"], tmp_path)
+
+    assert examples == [
+        Example("feedback", "Lender collapses", "Run on deposits", sentiment=2, relevance=1),
+        Example("feedback", "Stocks, bonds fall", topic=15),
+    ]
+    assert (described.rows, described.files[0].name) == (2, "feedback/labels.csv")
+
+
+def test_what_the_page_exports_is_what_training_reads(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    from alerts.archive.reader import Correction
+    from alerts.labels import write_csv
+
+    (tmp_path / "feedback").mkdir()
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    correction = Correction("a", "sentiment", "neutral", "negative", at, 'A "quote"\nand lines', "", "wire", "v1")
+    write_csv([correction], tmp_path / "feedback" / "labels.csv")
+    ((example,), _) = load_sets(["feedback"], tmp_path)
+    assert (example.title, example.sentiment) == ('A "quote"\nand lines', 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,mood,x,y,t,Title,,s,v", r"labels\.csv:2: unknown head 'mood'; expected one of sentiment, topic, relevance"),
+        ("a,sentiment,x,grim,t,Title,,s,v", r"labels\.csv:2: unknown label 'grim'"),
+        ("a,sentiment,x", r"labels\.csv:2: the row ends before new, title, summary"),
+    ],
+)
+def test_a_correction_that_makes_no_sense_is_named(tmp_path: Path, row: str, said: str) -> None:
+    (tmp_path / "feedback").mkdir()
+    header = "article,head,old,new,at,title,summary,source,model_version"
+    (tmp_path / "feedback" / "labels.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_sets(["feedback"], tmp_path)

@@ -1,5 +1,6 @@
 """Fine-tune, export, calibrate, evaluate: the whole loop on a tiny encoder and invented texts."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bus.errors import BundleError, ConfigError
 from model.bundle import verify
 from model.classifier import Classifier
 from model.training.config import Config
+from model.training.data import Example
 
 
 def test_a_bundle_made_from_labelled_texts_judges_texts_it_never_saw(tiny: Path) -> None:
@@ -142,11 +144,60 @@ def test_a_gpu_is_never_replaced_by_the_cpu_in_silence(tiny: Path) -> None:
 
 
 def test_an_empty_training_part_is_an_error(recipe: Config, tmp_path: Path) -> None:
-    from model.training.finetune import finetune
+    from model.training.finetune import Lesson, finetune
     from model.training.targets import targets_of
 
     with pytest.raises(ConfigError, match="no example to train on in news, wide_news, sentfin"):
-        finetune(recipe, [], targets_of([], recipe.sets), 32, tmp_path, lambda line: None)
+        finetune(recipe, Lesson([], targets_of([], recipe.sets)), 32, tmp_path, lambda line: None)
+
+
+def test_labels_that_are_all_the_same_are_an_error(recipe: Config, tmp_path: Path) -> None:
+    from model.training.finetune import Lesson, finetune
+    from model.training.targets import targets_of
+
+    examples = [Example("news", f"oil falls {i}", sentiment=i % 3, topic=6) for i in range(9)]
+    with pytest.raises(ConfigError, match=r"every topic in news, wide_news, sentfin is 'Energy \| Oil': nothing"):
+        finetune(recipe, Lesson(examples, targets_of(examples, recipe.sets)), 32, tmp_path, lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_stops_early_and_keeps_its_best_epoch(recipe: Config, tmp_path: Path) -> None:
+    from model.training.finetune import Lesson, finetune
+    from model.training.targets import targets_of
+
+    words = {"falls": 0, "says": 1, "wins": 2}
+    right = [Example("news", f"oil {word} {i}", sentiment=words[word]) for i in range(30) for word in words]
+    # Of these texts the labels are wrong: the better the network learns, the worse it does on them.
+    wrong = [Example("news", f"oil {word} {i}", sentiment=(words[word] + 1) % 3) for i in range(9) for word in words]
+    patient = msgspec.structs.replace(recipe, epochs=30, patience=2)
+    lines: list[str] = []
+    lessons = [Lesson(part, targets_of(part, recipe.sets)) for part in (right, wrong)]
+    finetune(patient, lessons[0], 32, tmp_path, lines.append, lessons[1])
+
+    losses = [
+        float(line.split(" loss ")[1].split()[0]) for line in lines if "kept for development" in line and "loss" in line
+    ]
+    assert len(losses) < 30
+    assert losses.index(min(losses)) == len(losses) - 3
+    assert "stopping" in lines[-1]
+
+
+class FullDisk:
+    """Lets the ONNX files through, and no manifest."""
+
+    def __call__(self, folder: Path, manifest: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "manifest.json"))
+
+
+def test_a_disk_that_fills_during_export_leaves_no_bundle(
+    tiny: Path, recipe: Config, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import model.training.pipeline
+
+    monkeypatch.setattr(model.training.pipeline, "write_manifest", FullDisk())
+    with pytest.raises(OSError, match="No space left on device"):
+        model.training.pipeline.make_bundle(recipe, data, tiny.with_name("work"), tmp_path / "full", print)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_manifest_is_readable_json(tiny: Path) -> None:

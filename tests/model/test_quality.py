@@ -75,8 +75,10 @@ def test_a_head_without_two_labels_has_no_suspects() -> None:
 
 
 def test_drift_names_new_words_and_moved_labels() -> None:
-    examples = [Example("news", f"shares of acme fall {i % 7}", "", i % 3, i % 20, i % 2) for i in range(600)]
-    live = ["shares of acme fall 3"] * 50 + ["blockchain tumbles as a very long list of reasons is given here"] * 50
+    examples = [
+        Example("news", f"shares of acme fall {' again' * (i % 5)}", "", i % 3, i % 20, i % 2) for i in range(600)
+    ]
+    live = ["shares of acme fall again"] * 50 + ["blockchain tumbles as a very long list of reasons is given here"] * 50
     given = {head: np.zeros(100, np.int64) for head in HEADS}
     given["relevance"] = np.arange(100) % 2
 

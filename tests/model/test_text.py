@@ -68,3 +68,10 @@ def test_copies_of_a_text_are_equal_once_normalised() -> None:
     copies = ["Fed HIKES rates!", "fed hikes rates https://t.co/x", "Fed “hikes” rates…", "<b>Fed</b> hikes&nbsp;rates"]
 
     assert {normalised(copy) for copy in copies} == {"fed hikes rates"}
+
+
+@pytest.mark.parametrize("escaped", ["&#", "&amp;#", "&amp;amp;#"])
+def test_a_reference_of_thousands_of_digits_costs_no_article(escaped: str) -> None:
+    cleaned = clean(f"Oil falls {escaped}{'9' * 5_000}; today")
+    assert cleaned.startswith("Oil falls")
+    assert cleaned.endswith("today")
