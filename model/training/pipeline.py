@@ -22,6 +22,7 @@ from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, references, scored
 from model.training.export import export
 from model.training.finetune import Lesson, Progress, finetune
+from model.training.mistakes import confusions, quotable
 from model.training.network import load, scores_of
 from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
@@ -121,6 +122,11 @@ def bundle_of(
                 "machine": f"{processor()}, {usable_cores()} cores",
                 "command": command,
                 "training_seconds": round(seconds),
+                "confusions": msgspec.to_builtins(confusions(scores, measured, temperatures)),
+                "mistakes": {
+                    name: [each._asdict() for each in found]
+                    for name, found in quotable(scores, measured, temperatures).items()
+                },
             },
             reference=references(scores, measured, temperatures),
         )

@@ -15,19 +15,7 @@ from model.labels import HEADS
 from model.training.calibration import BINS
 from model.training.data import NONE, Example, by_set, labels_of
 from model.training.evaluate import Figures, confusion
-
-WORST = 50
-"""Mistakes that are listed of each head and set."""
-
-
-class Mistake(NamedTuple):
-    """A text whose label the model missed."""
-
-    title: str
-    label: str
-    answer: str
-    confidence: float
-    """The probability of the wrong answer."""
+from model.training.mistakes import Mistake, worst
 
 
 class Section(NamedTuple):
@@ -78,19 +66,6 @@ def _section(
     ]
     pictures = [confusion_picture(counts, classes), reliability_picture(probabilities, labels)]
     return Section(name, head, figures, rows, pictures, worst(examples, labels, probabilities, classes))
-
-
-def worst(
-    examples: Sequence[Example], labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]
-) -> list[Mistake]:
-    """The mistakes that the model was surest of, the surest first."""
-    answers, confidence = probabilities.argmax(1), probabilities.max(1)
-    wrong = np.flatnonzero(answers != labels)
-    ordered = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
-    return [
-        Mistake(examples[i].title, classes[labels[i]], classes[answers[i]], round(float(confidence[i]), 3))
-        for i in ordered
-    ]
 
 
 def confusion_picture(counts: NDArray[np.int64], classes: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.messages import RELEVANCES, SENTIMENTS
-from model.classifier import DECIMALS, Classifier, calibrated, usable_cores
+from model.classifier import DECIMALS, Classifier, calibrated, run_bound, run_plain, usable_cores
 from model.labels import TOPICS
 from tests.model.conftest import SHIPPED
 
@@ -143,3 +143,14 @@ def test_calibrated_probabilities_keep_the_order_and_add_up(logits: list[list[fl
     assert (probabilities >= 0).all()
     sharper = np.take_along_axis(probabilities, array.argmax(1)[:, None], 1)
     assert (sharper >= probabilities.max(1, keepdims=True) - 10**-DECIMALS).all()
+
+
+def test_bound_inputs_and_outputs_give_what_a_plain_run_gives() -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(SHIPPED / "model.int8.onnx"), providers=["CPUExecutionProvider"])
+    ids = np.array([[101, 3514, 4212, 102], [101, 9944, 102, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64), "token_type_ids": np.zeros_like(ids)}
+    outputs = ["sentiment", "embedding"]
+    for plain, bound in zip(run_plain(session, inputs, outputs), run_bound(session, inputs, outputs), strict=True):
+        np.testing.assert_array_equal(plain, bound)

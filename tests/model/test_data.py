@@ -107,7 +107,7 @@ def test_a_recipe_comes_from_toml(tmp_path: Path) -> None:
     file.write_text('epochs = 2\nsets = {news = 2}\n[[teachers]]\nencoder = "bge-small-en-v1.5"\n')
 
     assert read_config(file) == Config(sets={"news": 2.0}, epochs=2, teachers=(Training(encoder="bge-small-en-v1.5"),))
-    assert read_config(None) == Config()
+    assert read_config(None).teachers, "what ships was taught"
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,23 @@ def test_the_model_card_names_version_figures_command_and_limits(tiny: Path) -> 
     assert "| news | sentiment |" in card
     assert "squall test" in card
     assert "What it cannot do" in card
+    assert "learning_rate = 0.003" in card
+    assert "[[teachers]]" not in card
+    assert "What it gets wrong" in card
     assert "none, random weights" in (tiny / "NOTICE").read_text()
     assert "Apache License" in (tiny / "LICENSE").read_text()
+
+
+def test_a_bundle_says_what_it_takes_for_what_and_how_it_answered(tiny: Path) -> None:
+    manifest = verify(tiny)
+
+    for each in manifest.metrics["confusions"]:
+        assert each["label"] != each["answer"]
+        assert 0 < each["texts"] <= each["of"]
+    assert set(manifest.metrics["mistakes"]) == {"sentfin"}, "texts of the news are not quoted"
+    rows = sum(manifest.metrics["int8"][name]["sentiment"]["rows"] for name in ("news", "wide_news"))
+    for head, reference in manifest.reference.items():
+        assert sum(reference.labels) == sum(reference.confidence) == rows, head
 
 
 def test_hugging_face_tools_read_configuration_and_tokenizer(tiny: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_desk_measures_a_model_on_its_own_headlines(tiny: Path, desk: Path, tm
 
 
 def test_the_surest_mistakes_come_first() -> None:
-    from model.training.report import worst
+    from model.training.mistakes import worst
 
     examples = [Example(set="s", title=title) for title in "abcd"]
     probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
