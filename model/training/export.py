@@ -1,7 +1,7 @@
 """From a fine-tuned network to the files of a bundle: ONNX, fused, checked against PyTorch, quantized."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
@@ -17,6 +18,7 @@ from bus.errors import BundleError
 from model.bundle import ONNX, TOKENIZER
 from model.labels import HEADS
 from model.training.network import Network
+from model.training.smoothing import CALIBRATION_TEXTS, smooth
 
 OPSET = 17
 """The newest opset of the TorchScript exporter; its graph is the one that the optimizer's fusions recognise."""
@@ -34,7 +36,7 @@ def export(
 
     Args:
         folder: created; must not exist, so that nothing of an older version can stay in it.
-        texts: for the check against PyTorch.
+        texts: for the check against PyTorch, and to see how large activations become.
         fp16: also write the file for GPUs.
 
     Raises:
@@ -43,12 +45,13 @@ def export(
     if folder.exists():
         raise BundleError(f"{folder}: exists already; an export needs a new folder")
     folder.mkdir(parents=True)
-    plain, fused, split = folder / "plain.onnx", folder / "fused.onnx", folder / "split.onnx"
+    plain, fused, split, smoothed = (folder / f"{step}.onnx" for step in ("plain", "fused", "split", "smoothed"))
     to_onnx(network, plain)
     fuse(network, plain, fused)
     unfuse_for_cpu(fused, split)
-    check_parity(network, tokenizer, split, texts, max_tokens)
-    quantize(split, folder / ONNX["cpu"])
+    smooth(split, smoothed, list(_batches(tokenizer, texts[:CALIBRATION_TEXTS], max_tokens)))
+    check_parity(network, tokenizer, smoothed, texts, max_tokens)
+    quantize(smoothed, folder / ONNX["cpu"])
     if fp16:
         halve(fused, folder / ONNX["cuda"])
     network.encoder.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
@@ -148,18 +151,24 @@ def check_parity(network: Network, tokenizer: Any, file: Path, texts: Sequence[s
     """
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     largest = 0.0
-    for start in range(0, len(texts), 32):
-        part = list(texts[start : start + 32])
-        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
-        inputs = (encoded["input_ids"], encoded["attention_mask"], torch.zeros_like(encoded["input_ids"]))
+    for inputs in _batches(tokenizer, texts, max_tokens):
         with torch.inference_mode():
-            wanted = network(*inputs)
-        got = session.run(OUTPUTS, {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
+            wanted = network(*(torch.from_numpy(inputs[name]) for name in INPUTS))
+        got = session.run(OUTPUTS, inputs)
         differences = [np.abs(a.numpy() - b).max() for a, b in zip(wanted, got, strict=True)]
         largest = max(largest, float(max(differences)))
     if not largest <= TOLERANCE:
         raise BundleError(f"{file}: outputs differ from PyTorch's by {largest:.2g}, expected at most {TOLERANCE:g}")
     return largest
+
+
+def _batches(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Iterator[dict[str, NDArray[np.int64]]]:
+    """Texts as inputs of the model, 32 at a time."""
+    for start in range(0, len(texts), 32):
+        part = list(texts[start : start + 32])
+        encoded = tokenizer(part, truncation=True, max_length=max_tokens, padding=True, return_tensors="np")
+        ids = encoded["input_ids"]
+        yield dict(zip(INPUTS, (ids, encoded["attention_mask"], np.zeros_like(ids)), strict=True))
 
 
 def quantize(source: Path, file: Path) -> None:
