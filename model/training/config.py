@@ -57,6 +57,8 @@ class Config(Training, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of the teachers' opinion in the target of a labelled text; an unlabelled one has nothing else."""
     unlabelled: Annotated[float, Meta(ge=0)] = 1.0
     """Weight of a text of the unlabelled stream in the loss; 0 leaves the stream out."""
+    unlabelled_texts: Annotated[int, Meta(ge=0)] = 100_000
+    """Most of them that are taken; those of the finance feeds come first."""
     max_tokens: Annotated[int, Meta(ge=8, le=512)] = 128
     development: Annotated[float, Meta(gt=0, lt=1)] = 0.15
     """Share of the days (of the titles, where a set has no days) that are never trained on."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -32,6 +33,11 @@ class Example(Struct, frozen=True):
 def labels_of(examples: Sequence[Example], head: str) -> NDArray[np.int64]:
     """One head's labels, :data:`NONE` where an example has none."""
     return np.array([getattr(example, head) for example in examples], np.int64)
+
+
+def digest_of(examples: Sequence[Example]) -> str:
+    """16 hexadecimal digits that tell one list of examples from another."""
+    return hashlib.sha256(msgspec.json.encode(examples)).hexdigest()[:16]
 
 
 class Split(Struct, frozen=True):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.labels import HEADS
 from model.text import article_text
 from model.training.config import Config, Training
-from model.training.data import UNLABELLED, Example, Split
+from model.training.data import UNLABELLED, Example, Split, digest_of
 from model.training.finetune import Lesson, Progress, fast_bf16, finetune
 from model.training.network import BATCH, load, scores_of
 from model.training.targets import targets_of
@@ -64,11 +64,10 @@ def knows(teacher: Training, example: Example) -> bool:
 
 
 def _said(folder: Path, examples: Sequence[Example], config: Config, progress: Progress) -> dict[str, Floats]:
-    file = folder / "opinions.npz"
+    file = folder / f"opinions-{digest_of(examples)}.npz"
     if file.is_file():
         with np.load(file) as kept:
-            if len(kept["sentiment"]) == len(examples):
-                return {head: kept[head] for head in HEADS}
+            return {head: kept[head] for head in HEADS}
     network, tokenizer = load(folder)
     network.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]  # a third faster, without gradients
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -19,7 +19,7 @@ from bus.errors import ConfigError
 from model.labels import HEADS
 from model.text import article_text
 from model.training.config import Training
-from model.training.data import Example
+from model.training.data import Example, digest_of
 from model.training.network import Network, pretrained
 from model.training.targets import Targets
 
@@ -90,7 +90,7 @@ def finetune(
     schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    recipe = {**msgspec.to_builtins(training), "examples": len(lesson.examples)}
+    recipe = {**msgspec.to_builtins(training), "data": digest_of(lesson.examples)}
     first, best = _resume(folder / CHECKPOINT, recipe, state)
     if first:
         progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
@@ -243,7 +243,7 @@ def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[
         raise ConfigError(f"{file}: not a checkpoint: {error}; delete it to start again") from error
     if saved["recipe"] != recipe:
         other = {k: v for k, v in saved["recipe"].items() if recipe.get(k) != v}
-        raise ConfigError(f"{file}: made by another recipe ({other}); delete it, or choose another --out")
+        raise ConfigError(f"{file}: made by another recipe or data ({other}); delete it, or choose another --out")
     for name, part in state.items():
         part.load_state_dict(saved[name])
     return int(saved["epochs"]), Best(*saved["best"])

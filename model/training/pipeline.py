@@ -70,7 +70,7 @@ def _train(
     said = None
     if config.teachers:
         if config.unlabelled:
-            stream, described = load_unlabelled(root, labelled, config.development)
+            stream, described = load_unlabelled(root, labelled, config.development, config.unlabelled_texts)
             examples += stream
             read.append(described)
         folders = taught(config, parts, work, progress)

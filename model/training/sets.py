@@ -8,6 +8,7 @@ import ast
 import csv
 import hashlib
 import json
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -248,24 +249,30 @@ def repaired(text: str) -> str:
     return ftfy.fix_text(text)
 
 
-def load_unlabelled(root: Path, labelled: Sequence[Example], share: float) -> Loaded:
+def load_unlabelled(root: Path, labelled: Sequence[Example], share: float, most: int) -> Loaded:
     """The articles of the stream that carry no label, each title once, none of a day or a title kept for development.
 
     Args:
         labelled: all labelled examples; the stream's copies of their titles are left out.
         share: of the days that are kept for development.
+        most: articles; where there are more, those of the finance feeds and a sample of the general ones.
     """
     known = {normalised(example.title) for example in labelled}
-    examples = []
-    articles, files = _stream(root, (FINANCE_FEEDS, GENERAL_FEEDS))
-    for article in articles.values():
-        key = normalised(article["title"])
-        example = Example(
-            set=UNLABELLED, title=article["title"], summary=article["summary"], day=article["published_at"][:10]
-        )
-        if key and key not in known and not is_held_out(example, share):
-            known.add(key)
-            examples.append(example)
+    found: list[list[Example]] = []
+    files: list[Path] = []
+    for pattern in (FINANCE_FEEDS, GENERAL_FEEDS):
+        articles, read = _stream(root, [pattern])
+        files += read
+        found.append([])
+        for article in articles.values():
+            key, day = normalised(article["title"]), article["published_at"][:10]
+            example = Example(set=UNLABELLED, title=article["title"], summary=article["summary"], day=day)
+            if key and key not in known and not is_held_out(example, share):
+                known.add(key)
+                found[-1].append(example)
+    finance, general = found[0][:most], found[1]
+    room = most - len(finance)
+    examples = finance + (general if len(general) <= room else random.Random(0).sample(general, room))
     licence = "the publishers'; texts are not part of this bundle"
     return examples, _described(UNLABELLED, root, files, len(examples), licence, "the dated news stream, unlabelled")
 

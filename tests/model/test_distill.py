@@ -74,11 +74,11 @@ def stream(data: Path, tmp_path: Path) -> Path:
 
 def test_unlabelled_articles_are_neither_copies_of_labelled_ones_nor_of_days_kept_for_development(stream: Path) -> None:
     labelled, _ = load_sets(["news", "wide_news"], stream)
-    articles, described = load_unlabelled(stream, labelled, 0.15)
+    articles, described = load_unlabelled(stream, labelled, 0.15, 1_000)
     assert 40 < len(articles) <= 80
     assert described.rows == len(articles)
     assert {article.set for article in articles} == {UNLABELLED}
-    held, _ = load_unlabelled(stream, labelled, 0.99)
+    held, _ = load_unlabelled(stream, labelled, 0.99, 1_000)
     assert len(held) < 20
 
 

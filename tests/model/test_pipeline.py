@@ -96,7 +96,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiny: Path, recipe: Config, d
 
     other = msgspec.structs.replace(recipe, learning_rate=1e-3)
 
-    with pytest.raises(ConfigError, match=r"checkpoint\.pt: made by another recipe \(\{'learning_rate': 0\.003\}\)"):
+    with pytest.raises(ConfigError, match=r"made by another recipe or data \(\{'learning_rate': 0\.003\}\)"):
         make_bundle(other, data, tiny.with_name("work"), tmp_path / "other", lambda line: None)
     assert not (tmp_path / "other").exists()
 
