@@ -1,7 +1,8 @@
 """Teachers: networks whose opinions a smaller one learns, on labelled and unlabelled texts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from model.labels import HEADS
 from model.text import article_text
 from model.training.config import Config, Training
-from model.training.data import UNLABELLED, Example, Split, digest_of
+from model.training.data import NONE, UNLABELLED, Example, Split, digest_of, labels_of
 from model.training.finetune import Lesson, Progress, fast_bf16, finetune
 from model.training.network import BATCH, load, scores_of
 from model.training.targets import targets_of
@@ -19,18 +20,28 @@ Floats = NDArray[np.float32]
 REPORT_TEXTS = 10_000
 
 
-def taught(config: Config, parts: Split, work: Path, progress: Progress) -> list[Path]:
-    """Train every teacher of a recipe, each in a folder of its own under ``work``; their folders."""
-    folders = []
-    for number, teacher in enumerate(config.teachers):
+class Teacher(NamedTuple):
+    """A trained network, and what it may be asked about."""
+
+    folder: Path
+    sets: Collection[str]
+    heads: Collection[str]
+    """Those that its sets have labels for; the others know nothing."""
+
+
+def taught(config: Config, parts: Split, work: Path, progress: Progress) -> list[Teacher]:
+    """Train every teacher of a recipe, each in a folder of its own under ``work``."""
+    teachers = []
+    for number, training in enumerate(config.teachers):
         folder = work / f"teacher-{number}"
-        known = [example for example in parts.train if example.set in teacher.sets]
-        progress(f"teacher {number}: {teacher.encoder} on {len(known)} texts")
-        targets = targets_of(known, teacher.sets, smoothing=teacher.label_smoothing)
-        held = validation(teacher, parts)
-        finetune(teacher, Lesson(known, targets), config.max_tokens, folder, progress, held)
-        folders.append(folder)
-    return folders
+        known = [example for example in parts.train if example.set in training.sets]
+        progress(f"teacher {number}: {training.encoder} on {len(known)} texts")
+        targets = targets_of(known, training.sets, smoothing=training.label_smoothing)
+        lesson, held = Lesson(known, targets), validation(training, parts)
+        finetune(training, lesson, config.max_tokens, folder, progress, held)
+        heads = [head for head in HEADS if (labels_of(known, head) != NONE).any()]
+        teachers.append(Teacher(folder, training.sets, heads))
+    return teachers
 
 
 def validation(training: Training, parts: Split) -> Lesson:
@@ -40,30 +51,28 @@ def validation(training: Training, parts: Split) -> Lesson:
 
 
 def opinions(
-    config: Config, folders: Sequence[Path], examples: Sequence[Example], progress: Progress
+    teachers: Sequence[Teacher], examples: Sequence[Example], max_tokens: int, progress: Progress
 ) -> dict[str, Floats]:
     """The mean distribution of the teachers that know each text's set, by head: (texts, labels).
 
-    What a teacher said is kept in its folder: an interrupted run need not ask again.
+    Rows of zeros where none does. What a teacher said is kept in its folder: an interrupted run need not ask again.
     """
     sums = {head: np.zeros((len(examples), len(names)), np.float32) for head, names in HEADS.items()}
-    counts = np.zeros(len(examples), np.float32)
-    for teacher, folder in zip(config.teachers, folders, strict=True):
+    for teacher in teachers:
         asked = np.array([knows(teacher, example) for example in examples])
-        said = _said(folder, [example for example, ask in zip(examples, asked, strict=True) if ask], config, progress)
-        for head in HEADS:
+        texts = [example for example, ask in zip(examples, asked, strict=True) if ask]
+        said = _said(teacher.folder, texts, max_tokens, progress)
+        for head in teacher.heads:
             sums[head][asked] += said[head]
-        counts[asked] += 1
-    divisor = np.maximum(counts, 1)[:, None]
-    return {head: np.asarray(each / divisor, np.float32) for head, each in sums.items()}
+    return {head: np.asarray(each / np.maximum(each.sum(1), 1)[:, None], np.float32) for head, each in sums.items()}
 
 
-def knows(teacher: Training, example: Example) -> bool:
+def knows(teacher: Teacher, example: Example) -> bool:
     """Whether a teacher has learned texts of this kind; unlabelled articles are news."""
     return ("news" if example.set == UNLABELLED else example.set) in teacher.sets
 
 
-def _said(folder: Path, examples: Sequence[Example], config: Config, progress: Progress) -> dict[str, Floats]:
+def _said(folder: Path, examples: Sequence[Example], max_tokens: int, progress: Progress) -> dict[str, Floats]:
     file = folder / f"opinions-{digest_of(examples)}.npz"
     if file.is_file():
         with np.load(file) as kept:
@@ -77,7 +86,7 @@ def _said(folder: Path, examples: Sequence[Example], config: Config, progress: P
         if count % REPORT_TEXTS < BATCH:
             progress(f"opinions on {count}/{len(texts)} texts")
 
-    scores = scores_of(network.to(device), tokenizer, texts, config.max_tokens, bf16=fast_bf16(device), done=done)
+    scores = scores_of(network.to(device), tokenizer, texts, max_tokens, bf16=fast_bf16(device), done=done)
     said = {head: torch.from_numpy(logits).softmax(1).numpy() for head, logits in scores.logits.items()}
     with file.with_suffix(".partial").open("wb") as stream:
         np.savez(stream, **said)  # type: ignore[arg-type]

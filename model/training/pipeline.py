@@ -73,8 +73,8 @@ def _train(
             stream, described = load_unlabelled(root, labelled, config.development, config.unlabelled_texts)
             examples += stream
             read.append(described)
-        folders = taught(config, parts, work, progress)
-        said = opinions(config, folders, examples, progress)
+        teachers = taught(config, parts, work, progress)
+        said = opinions(teachers, examples, config.max_tokens, progress)
     weights = {**config.sets, UNLABELLED: config.unlabelled}
     targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
     progress(f"{config.encoder} on {len(examples)} texts")

@@ -95,3 +95,18 @@ def test_a_student_learns_from_a_teacher_and_says_so(recipe: Config, stream: Pat
     again: list[str] = []
     make_bundle(student, stream, tmp_path / "work", tmp_path / "again", again.append)
     assert not any("step" in line or "opinions on" in line for line in again), "nothing is trained or asked twice"
+
+
+def test_a_teacher_speaks_of_the_sets_and_heads_that_it_has_learned(tiny: Path) -> None:
+    from model.training.distill import Teacher, opinions
+
+    folder = tiny.with_name("work")
+    teachers = [Teacher(folder, {"news"}, list(HEADS)), Teacher(folder, {"news", "sentfin"}, ["sentiment"])]
+    examples = [Example(name, "oil falls sharply") for name in ("news", "sentfin", "twitter_topic", UNLABELLED)]
+    said = opinions(teachers, examples, 32, lambda line: None)
+
+    assert said["sentiment"].sum(1) == pytest.approx([1, 1, 0, 1], abs=1e-5)
+    assert said["topic"].sum(1) == pytest.approx([1, 0, 0, 1], abs=1e-5)
+    assert said["sentiment"][0] == pytest.approx(said["sentiment"][1], abs=1e-3), "the mean of two that agree"
+    assert said["topic"][3].argmax() == 6, "an unlabelled article is news"
+    assert all(file.unlink() is None for file in folder.glob("opinions-*.npz"))
