@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bus.embedded import EmbeddedLog
@@ -23,7 +24,8 @@ def test_a_model_is_made_measured_promoted_and_rolled_back_while_articles_flow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other's tiny tensors take most of the time
-    with House(tmp_path, registry="models", model=tmp_path / "one") as house, EmbeddedLog(tmp_path / "log.db") as log:
+    own = {"registry": "models", "model": tmp_path / "one", "shadow": tmp_path / "two", "shadow_share": 1.0}
+    with House(tmp_path, **own) as house, EmbeddedLog(tmp_path / "log.db") as log:
         log.create_topics(news_topics())
         for name, seed in (("one", 7), ("two", 8)):
             file = tmp_path / f"{name}.toml"
@@ -44,6 +46,7 @@ def test_a_model_is_made_measured_promoted_and_rolled_back_while_articles_flow(
         assert stamps(house, log, switches=1) == {versions[1]}
         house.run("model", "rollback")
         assert stamps(house, log, switches=2) == {versions[0]}
+        wait_until(lambda: shadowed(house, versions[1]) >= len(HEADLINES), 30, "the second model's verdicts")
         tones = {each.article.title: each.sentiment.label for each in scored(log) if each.sentiment}
         assert tones["oil falls sharply"] == "negative"
         assert tones["euro gains again"] == "positive"
@@ -58,6 +61,13 @@ def stamps(house: House, log: EmbeddedLog, switches: int) -> set[str]:
     house.run("replay", str(stream))
     wait_until(lambda: len(scored(log)) == before + len(HEADLINES), 30, "the articles")
     return {each.model_version for each in scored(log)[before:]}
+
+
+def shadowed(house: House, version: str) -> float:
+    """Articles that the second model judged too."""
+    text = httpx.get(f"http://127.0.0.1:{house.metrics_port + 2}/metrics", timeout=5).text
+    name = f'squall_shadow_compared_total{{version="{version}"}}'
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
 
 
 def scored(log: EmbeddedLog) -> list[ScoredArticle]:
