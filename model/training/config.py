@@ -53,6 +53,9 @@ class Config(Training, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Networks trained first. Each gives its opinion on the texts of the sets that it was trained on, and those that
     know the news also on the unlabelled stream; their mean is what this network learns beside the labels (Hinton et
     al. 2015, arXiv:1503.02531)."""
+    soup: Annotated[int, Meta(ge=1)] = 1
+    """Networks that are trained from the same beginning, each on the texts in another order; the mean of their weights
+    ships (a uniform soup: Wortsman et al. 2022, arXiv:2203.05482). An ensemble's gain at the cost of one network."""
     opinion: Annotated[float, Meta(ge=0, le=1)] = 0.6
     """Share of the teachers' opinion in the target of a labelled text; an unlabelled one has nothing else."""
     unlabelled: Annotated[float, Meta(ge=0)] = 1.0

@@ -26,6 +26,8 @@ from model.training.targets import Targets
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 """The weights of the best epoch, where training may stop early."""
+MEMBERS_APART = 1_000
+"""Between the seeds of two members of a soup: more than there are epochs."""
 REPORT_STEPS = 50
 """Steps between two lines of progress."""
 POOL = 50
@@ -68,6 +70,7 @@ def finetune(
     folder: Path,
     progress: Progress,
     validation: Lesson | None = None,
+    member: int = 0,
 ) -> None:
     """Train a network and write it to a folder, as a Hugging Face encoder with heads and tokenizer.
 
@@ -75,6 +78,7 @@ def finetune(
 
     Args:
         validation: texts that are not trained on; needed where the recipe has ``patience``.
+        member: of a soup: members begin alike and see their texts in different orders.
 
     Raises:
         ConfigError: nothing to learn, an unknown encoder, or a checkpoint of another recipe.
@@ -90,7 +94,7 @@ def finetune(
     schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    recipe = {**msgspec.to_builtins(training), "data": digest_of(lesson.examples)}
+    recipe = {**msgspec.to_builtins(training), "data": digest_of(lesson.examples), "member": member}
     first, best = _resume(folder / CHECKPOINT, recipe, state)
     if first:
         progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
@@ -98,8 +102,9 @@ def finetune(
         if training.patience and epoch - best.epochs >= training.patience:
             progress(f"no better on texts kept for development since epoch {best.epochs}: stopping")
             break
-        _seed(training.seed + epoch)
-        batches = _batches(lesson, tokenizer, training, max_tokens, random.Random(training.seed + epoch))
+        order = training.seed + epoch + MEMBERS_APART * member
+        _seed(order)
+        batches = _batches(lesson, tokenizer, training, max_tokens, random.Random(order))
         _epoch(network, batches, optimizer, schedule, device, progress, f"epoch {epoch + 1}/{training.epochs}")
         if training.patience and validation:
             loss = _loss_on(network, _batches(validation, tokenizer, training, max_tokens, random.Random(0)), device)

@@ -93,6 +93,16 @@ def load(folder: Path) -> tuple[Network, Any]:
     return network.eval(), tokenizer
 
 
+def average(folders: Sequence[Path], folder: Path) -> None:
+    """Write the network whose weights are the mean of several networks' weights; their encoder is the same one."""
+    network, tokenizer = load(folders[0])
+    states = [load(each)[0].state_dict() for each in folders]
+    mean = {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
+    network.load_state_dict(mean)
+    network.save(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def scores_of(
     network: Network,
     tokenizer: Any,

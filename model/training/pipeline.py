@@ -23,7 +23,7 @@ from model.training.evaluate import evaluate, fit_temperatures, held_out, refere
 from model.training.export import export
 from model.training.finetune import Lesson, Progress, finetune
 from model.training.mistakes import confusions, quotable
-from model.training.network import load, scores_of
+from model.training.network import average, load, scores_of
 from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
 
@@ -77,8 +77,13 @@ def _train(
         said = opinions(teachers, examples, config.max_tokens, progress)
     weights = {**config.sets, UNLABELLED: config.unlabelled}
     targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
-    progress(f"{config.encoder} on {len(examples)} texts")
-    finetune(config, Lesson(examples, targets), config.max_tokens, work, progress, validation(config, parts))
+    members = [work / f"member-{number}" for number in range(config.soup)] if config.soup > 1 else [work]
+    for number, folder in enumerate(members):
+        progress(f"{config.encoder} on {len(examples)} texts, {number + 1} of {len(members)}")
+        lesson, held = Lesson(examples, targets), validation(config, parts)
+        finetune(config, lesson, config.max_tokens, folder, progress, held, number)
+    if len(members) > 1:
+        average(members, work)
     return read
 
 

@@ -204,6 +204,21 @@ class FullDisk:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "manifest.json"))
 
 
+def test_a_soup_is_the_mean_of_networks_that_began_alike(
+    tiny: Path, recipe: Config, data: Path, tmp_path: Path
+) -> None:
+    from model.training.network import load
+    from model.training.pipeline import make_bundle
+
+    several = msgspec.structs.replace(recipe, soup=2)
+    made = make_bundle(several, data, tmp_path / "work", tmp_path / "bundle", lambda line: None)
+
+    one, other, mean = (load(tmp_path / "work" / name)[0].heads["topic"] for name in ("member-0", "member-1", "."))
+    assert (one.weight != other.weight).any()
+    assert mean.weight.tolist() == ((one.weight + other.weight) / 2).tolist()
+    assert made.metrics["int8"]["news"]["topic"]["accuracy"] > 0.9
+
+
 def test_a_disk_that_fills_during_export_leaves_no_bundle(
     tiny: Path, recipe: Config, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
