@@ -14,7 +14,7 @@ from model.classifier import Classifier
 from model.labels import HEADS
 from model.text import article_text
 from model.training.config import Config
-from model.training.data import Example, by_set, split
+from model.training.data import Example, by_set, is_held_out, split
 from model.training.evaluate import NEWS
 from model.training.finetune import fast_bf16
 from model.training.network import pretrained, scores_of
@@ -72,7 +72,7 @@ def report_data(
         sets={name: report_of_set(part) for name, part in by_set(examples)},
         train=len(parts.train),
         development=len(parts.development),
-        crossing=crossing(parts.train, parts.development),
+        crossing=crossing([each for each in examples if not is_held_out(each, config.development)], parts.development),
         suspects=found,
         drift=_drift([each for each in examples if each.set in NEWS], live, bundle) if live and bundle else None,
     )

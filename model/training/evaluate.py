@@ -30,7 +30,7 @@ NEWS = ("news", "wide_news")
 def held_out(root: Path, share: float, progress: Callable[[str], None]) -> list[Example]:
     """What a bundle is measured on: the development part of the news and headline sets, and the published sets.
 
-    A published set that has a training file stands there twice: as published, and without the texts that are in both.
+    A published set that has a training file stands there twice: as published, and de-leaked.
     One that is not in the folder is left out, and said so.
 
     Raises:
@@ -46,11 +46,23 @@ def held_out(root: Path, share: float, progress: Callable[[str], None]) -> list[
             progress(f"not measured on {name}: {error}")
             continue
         chosen += published
-        known = {normalised(example.title) for example in trained}
-        if known:
-            deleaked = [example for example in published if normalised(example.title) not in known]
-            chosen += [msgspec.structs.replace(example, set=f"{name}_deleaked") for example in deleaked]
+        if trained:
+            chosen += [msgspec.structs.replace(each, set=f"{name}_deleaked") for each in deleaked(published, trained)]
     return chosen
+
+
+def deleaked(published: Sequence[Example], trained: Sequence[Example]) -> list[Example]:
+    """The texts of a published validation set that its training set does not hold, each once.
+
+    Texts are the same that differ in links, punctuation and case alone.
+    """
+    known = {normalised(example.title) for example in trained}
+    kept = {}
+    for example in published:
+        key = normalised(example.title)
+        if key not in known:
+            kept.setdefault(key, example)
+    return list(kept.values())
 
 
 def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
