@@ -18,6 +18,8 @@ from model.training.targets import targets_of
 
 Floats = NDArray[np.float32]
 REPORT_TEXTS = 10_000
+ARTICLES = (UNLABELLED, "wide_news", "read_news", "read_more", "feedback")
+"""Sets of what is read like the news: title and summary of an article."""
 
 
 class Teacher(NamedTuple):
@@ -68,8 +70,8 @@ def opinions(
 
 
 def knows(teacher: Teacher, example: Example) -> bool:
-    """Whether a teacher has learned texts of this kind; unlabelled articles are news."""
-    return ("news" if example.set == UNLABELLED else example.set) in teacher.sets
+    """Whether a teacher has learned texts of this kind; one that knows the news knows every article."""
+    return example.set in teacher.sets or ("news" in teacher.sets and example.set in ARTICLES)
 
 
 def _said(folder: Path, examples: Sequence[Example], max_tokens: int, progress: Progress) -> dict[str, Floats]:

@@ -57,7 +57,7 @@ def deleaked(published: Sequence[Example], trained: Sequence[Example]) -> list[E
     Texts are the same that differ in links, punctuation and case alone.
     """
     known = {normalised(example.title) for example in trained}
-    kept = {}
+    kept: dict[str, Example] = {}
     for example in published:
         key = normalised(example.title)
         if key not in known:

@@ -1,5 +1,6 @@
 """Fine-tuning one network: batches of all sets mixed, one optimizer step each, a checkpoint after every epoch."""
 
+import hashlib
 import math
 import random
 import sys
@@ -94,7 +95,7 @@ def finetune(
     schedule = get_linear_schedule_with_warmup(optimizer, int(training.warmup * steps), steps)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    recipe = {**msgspec.to_builtins(training), "data": digest_of(lesson.examples), "member": member}
+    recipe = recipe_of(training, lesson, max_tokens, member)
     first, best = _resume(folder / CHECKPOINT, recipe, state)
     if first:
         progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
@@ -117,6 +118,17 @@ def finetune(
         network.load_state_dict(torch.load(folder / BEST, weights_only=True))
     network.to("cpu").eval().save(folder)
     tokenizer.save_pretrained(folder)
+
+
+def recipe_of(training: Training, lesson: Lesson, max_tokens: int, member: int = 0) -> dict[str, Any]:
+    """What a checkpoint must have been made by, to be gone on with."""
+    own = {name: getattr(training, name) for name in Training.__struct_fields__}
+    targets = hashlib.sha256()
+    for part in lesson.targets:
+        for head in HEADS:
+            targets.update(part[head].tobytes())
+    made_of = {"examples": digest_of(lesson.examples), "targets": targets.hexdigest()[:16]}
+    return own | made_of | {"max_tokens": max_tokens, "member": member}
 
 
 def _check(training: Training, lesson: Lesson) -> None:

@@ -27,8 +27,8 @@ GENERAL_FEEDS = "wide_*.jsonl"
 
 LABELS_OF_THE_STREAM = "labels of a dated news stream, read from title and summary in one pass"
 LABELS_READ_FOR_SQUALL = "more labels of the same stream, read for Squall by a language model under the same guide"
-READ_LABELS = Path(__file__).with_name("read_news.tsv")
-"""Article keys and labels, no text: of use only beside the stream."""
+READ_LABELS = Path(__file__).parent
+"""The folder of ``read_news.tsv`` and ``read_more.tsv``: article keys and labels without texts."""
 
 LABEL_COLUMNS = ("sentiment", "topic", "relevant")
 """How tables of labels name the heads, in the order of :data:`model.labels.HEADS`; relevant is 0 or 1."""
@@ -280,7 +280,10 @@ def load_unlabelled(root: Path, labelled: Sequence[Example], share: float, most:
 LOADERS: dict[str, Callable[[Path], Loaded]] = {
     "news": _labelled_news("news", Path("stream/labels.tsv"), [FINANCE_FEEDS], LABELS_OF_THE_STREAM),
     "wide_news": _labelled_news("wide_news", Path("stream/wide_labels.tsv"), [GENERAL_FEEDS], LABELS_OF_THE_STREAM),
-    "read_news": _labelled_news("read_news", READ_LABELS, [FINANCE_FEEDS, GENERAL_FEEDS], LABELS_READ_FOR_SQUALL),
+    **{
+        name: _labelled_news(name, READ_LABELS / f"{name}.tsv", [FINANCE_FEEDS, GENERAL_FEEDS], LABELS_READ_FOR_SQUALL)
+        for name in ("read_news", "read_more")
+    },
     "feedback": load_feedback,
     "sentfin": load_sentfin,
     "twitter_sentiment": _twitter_sentiment("train"),
