@@ -22,6 +22,7 @@ def write_csv(labels: Iterable[Correction], file: Path) -> int:
     """Write corrections to a file; returns how many. Raises SquallError when it cannot be written."""
     lines = list(as_csv(labels))
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise SquallError(f"{file}: {error.strerror}; choose another file") from error

@@ -16,6 +16,7 @@ from bus.errors import BundleError
 from bus.messages import Judgement
 from model.batches import by_token_budget
 from model.bundle import ONNX, TOKENIZER, Manifest, verify
+from model.drift import CONFIDENCE_BINS
 from model.labels import HEADS
 
 Floats = NDArray[np.float32]
@@ -89,8 +90,12 @@ class Classifier:
             BundleError: the bundle is missing, damaged or made for another device; the GPU cannot be used.
         """
         manifest = verify(folder)
-        if set(manifest.labels) != set(HEADS):
+        if set(manifest.labels) != set(HEADS) or set(manifest.temperatures) != set(HEADS):
             raise BundleError(f"{folder}: heads {sorted(manifest.labels)}, expected {sorted(HEADS)}: upgrade Squall")
+        for head, reference in manifest.reference.items():
+            counted = (len(reference.labels), len(reference.confidence))
+            if counted != (len(manifest.labels.get(head, ())), CONFIDENCE_BINS):
+                raise BundleError(f"{folder}: manifest.json: the reference of {head} does not fit its labels")
         model = ONNX[device]
         if model not in manifest.files:
             raise BundleError(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from bus.errors import BundleError
 from model.registry import live, served, version_folder
 
 logger = logging.getLogger(__name__)
@@ -74,10 +73,12 @@ class InService(Generic[T]):
                 return
             wanted = now.version
             self._model = self._load(version_folder(self._registry, wanted))
-        except BundleError as error:
-            logger.error("%s; version %s goes on", error, self._model.version)
-            self._refused = wanted
-            self._report(wanted)
+        except Exception as error:  # whatever is wrong with a new version, the old one must go on
+            reason = wanted or str(error)
+            if reason != self._refused:
+                logger.error("%s: %s; version %s goes on", wanted or "registry", error, self._model.version)
+                self._refused = reason
+                self._report(wanted)
         else:
             self._refused = ""
             logger.warning("model version %s is in service", self._model.version)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
-from bus.errors import BundleError, ConfigError, LogError
+from bus.errors import ConfigError, LogError
 from bus.log import Log
 from squall.settings import METRICS_OFFSET, Settings
 
@@ -96,7 +96,7 @@ def _shadow(settings: Settings, load: "Callable[[Path], Model]", registry: Colle
     try:
         folder = settings.path(Path(settings.shadow))
         model = load(folder if folder.is_dir() else version_folder(versions, settings.shadow))
-    except BundleError as error:
+    except Exception as error:  # whatever is wrong with it, the live model must go on
         logger.error("shadow %s: %s; the live model goes on without it", settings.shadow, error)
         return None
     return Shadow(model, settings.shadow_share, registry)

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 class Shadow:
     """Compares a second model's verdicts with those of the live one, in a thread of its own.
 
-    It never holds the live model up: a batch that comes while it is still at the one before is passed over.
+    The live model never waits for it: a batch that comes while it is still at the one before is passed over. On a CPU
+    it takes its share of the cores all the same.
 
     Args:
         share: of the articles that are sampled, by a hash of their text: copies of a text go the same way everywhere.
@@ -30,7 +31,8 @@ class Shadow:
     def __init__(self, model: Model, share: float, registry: CollectorRegistry) -> None:
         self._model = model
         self._below = share * 2**32
-        self._waiting: queue.Queue[tuple[list[str], list[Verdict]]] = queue.Queue(maxsize=1)
+        self._waiting: queue.Queue[tuple[str, list[str], list[Verdict]]] = queue.Queue(maxsize=1)
+        self._live = ""
         self.compared = Counter(
             "squall_shadow_compared_total", "Articles that the shadow judged too.", ["version"], registry=registry
         )
@@ -46,29 +48,35 @@ class Shadow:
         for head in HEADS:
             self.agreed.labels(head)
         self.compared.labels(model.version)
-        self._recent = {head: (Recent(MEMORY), Recent(MEMORY)) for head in HEADS}
+        self._recent: dict[str, tuple[Recent, Recent]] = {}
 
-    def offer(self, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
-        """Sample a batch of the live model."""
+    def offer(self, version: str, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+        """Sample a batch of the live model, which has this version: another one is compared anew."""
         chosen = [i for i, text in enumerate(texts) if zlib.crc32(text.encode("utf-8", "replace")) < self._below]
         if chosen:
             with contextlib.suppress(queue.Full):
-                self._waiting.put_nowait(([texts[i] for i in chosen], [verdicts[i] for i in chosen]))
+                self._waiting.put_nowait((version, [texts[i] for i in chosen], [verdicts[i] for i in chosen]))
 
     def run(self, stop: threading.Event) -> None:
         """Compare what is offered until ``stop`` is set; a model that fails ends the comparison, nothing else."""
         try:
             while not stop.is_set():
                 try:
-                    texts, verdicts = self._waiting.get(timeout=0.5)
+                    version, texts, verdicts = self._waiting.get(timeout=0.5)
                 except queue.Empty:
                     continue
-                self.compare(texts, verdicts)
+                self.compare(version, texts, verdicts)
         except Exception:
             logger.exception("shadow %s: gave up; the live model goes on", self._model.version)
+            self.compared.clear()
+            self.drift.clear()
 
-    def compare(self, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+    def compare(self, version: str, texts: Sequence[str], verdicts: Sequence[Verdict]) -> None:
         """Judge texts and count where both models agree."""
+        if version != self._live:
+            self._live = version
+            self._recent = {head: (Recent(MEMORY), Recent(MEMORY)) for head in HEADS}
+            self.drift.clear()
         own = self._model.classify(texts)
         self.compared.labels(self._model.version).inc(len(texts))
         for head, (live, shadow) in self._recent.items():

@@ -108,7 +108,7 @@ class Worker(Stage):
         texts, verdicts = self._judged
         self._metrics.drift.judged(self._model.version, self._model.reference, verdicts)
         if self._shadow:
-            self._shadow.offer(texts, verdicts)
+            self._shadow.offer(self._model.version, texts, verdicts)
         self._metrics.tokens.observe(self._model.tokens - self._tokens)
         self._metrics.articles.observe(len(self._batch))
         self._metrics.seconds.observe(time.monotonic() - self._started)

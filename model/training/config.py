@@ -55,7 +55,7 @@ class Config(Training, frozen=True, kw_only=True, forbid_unknown_fields=True):
     al. 2015, arXiv:1503.02531)."""
     soup: Annotated[int, Meta(ge=1)] = 1
     """Networks that are trained from the same beginning, each on the texts in another order; the mean of their weights
-    ships (a uniform soup: Wortsman et al. 2022, arXiv:2203.05482). An ensemble's gain at the cost of one network."""
+    ships (a uniform soup: Wortsman et al. 2022, arXiv:2203.05482)."""
     opinion: Annotated[float, Meta(ge=0, le=1)] = 0.6
     """Share of the teachers' opinion in the target of a labelled text; an unlabelled one has nothing else."""
     unlabelled: Annotated[float, Meta(ge=0)] = 1.0

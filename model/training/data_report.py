@@ -1,6 +1,5 @@
 """The report on the data that a model would be trained on: JSON to compare, one page to read."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from model.training.evaluate import NEWS
 from model.training.finetune import fast_bf16
 from model.training.network import pretrained, scores_of
 from model.training.quality import Crossing, Drift, SetReport, Suspect, crossing, drift, report_of_set, suspects
-from model.training.sets import load_sets
+from model.training.sets import load_sets, stream_lines
 
 
 class Suspects(Struct, frozen=True):
@@ -67,6 +66,7 @@ def report_data(
     examples, _ = load_sets(tuple(names), root)
     parts = split(examples, config.development)
     progress(f"{len(examples)} texts of {len(names)} sets")
+    news = [example for example in examples if example.set in NEWS]
     found = _suspects(config, examples, progress) if find_suspects else {}
     return DataReport(
         sets={name: report_of_set(part) for name, part in by_set(examples)},
@@ -74,7 +74,7 @@ def report_data(
         development=len(parts.development),
         crossing=crossing([each for each in examples if not is_held_out(each, config.development)], parts.development),
         suspects=found,
-        drift=_drift([each for each in examples if each.set in NEWS], live, bundle) if live and bundle else None,
+        drift=_drift(news, live, bundle) if news and live and bundle else None,
     )
 
 
@@ -103,13 +103,9 @@ def live_texts(file: Path) -> list[str]:
         ConfigError: no such file, a line that is not such an object, no line at all.
     """
     try:
-        with file.open(encoding="utf-8") as lines:
-            articles = [(number, json.loads(line)) for number, line in enumerate(lines, start=1) if line.strip()]
-        texts = [article_text(article["title"], article.get("summary") or "") for _, article in articles]
+        texts = [article_text(article.title, article.summary or "") for _, article in stream_lines(file)]
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: no such file; --live takes a file of articles, one JSON object a line") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{file}: not one article a line as JSON with a title: {error}") from error
     if not texts:
         raise ConfigError(f"{file}: holds no article")
     return texts

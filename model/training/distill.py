@@ -1,5 +1,6 @@
 """Teachers: networks whose opinions a smaller one learns, on labelled and unlabelled texts."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,8 @@ def opinions(
     sums = {head: np.zeros((len(examples), len(names)), np.float32) for head, names in HEADS.items()}
     for teacher in teachers:
         asked = np.array([knows(teacher, example) for example in examples])
+        if not asked.any():
+            continue
         texts = [example for example, ask in zip(examples, asked, strict=True) if ask]
         said = _said(teacher.folder, texts, max_tokens, progress)
         for head in teacher.heads:
@@ -75,7 +78,10 @@ def knows(teacher: Teacher, example: Example) -> bool:
 
 
 def _said(folder: Path, examples: Sequence[Example], max_tokens: int, progress: Progress) -> dict[str, Floats]:
-    file = folder / f"opinions-{digest_of(examples)}.npz"
+    said_by = hashlib.sha256(f"{max_tokens} {digest_of(examples)}".encode())
+    for weights in sorted(folder.glob("*.safetensors")):
+        said_by.update(weights.read_bytes())
+    file = folder / f"opinions-{said_by.hexdigest()[:16]}.npz"
     if file.is_file():
         with np.load(file) as kept:
             return {head: kept[head] for head in HEADS}

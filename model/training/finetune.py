@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import pickle
 import random
 import sys
 import time
@@ -55,6 +56,14 @@ class Lesson(NamedTuple):
     examples: Sequence[Example]
     targets: Targets
 
+    def counting(self) -> "Lesson":
+        """Without the texts from which no head learns."""
+        rows = np.flatnonzero(sum(self.targets.weights.values()) > 0)
+        if len(rows) == len(self.examples):
+            return self
+        wanted, weights = ({head: part[rows] for head, part in parts.items()} for parts in self.targets)
+        return Lesson([self.examples[i] for i in rows.tolist()], Targets(wanted, weights))
+
 
 class Best(NamedTuple):
     """The best state so far, of a training that stops early."""
@@ -84,7 +93,7 @@ def finetune(
     Raises:
         ConfigError: nothing to learn, an unknown encoder, or a checkpoint of another recipe.
     """
-    _check(training, lesson)
+    _check(training, lesson, validation)
     _seed(training.seed)
     network, tokenizer = pretrained(training.encoder, training.dropout, training.encoder_dropout)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -112,7 +121,7 @@ def finetune(
             progress(f"epoch {epoch + 1}/{training.epochs} loss {loss:.4f} on texts kept for development")
             if loss < best.loss:
                 best = Best(loss, epoch + 1)
-                torch.save(network.state_dict(), folder / BEST)
+                _save(network.state_dict(), folder / BEST)
         _save_checkpoint(folder / CHECKPOINT, recipe, epoch + 1, best, state)
     if best.epochs:
         network.load_state_dict(torch.load(folder / BEST, weights_only=True))
@@ -131,9 +140,11 @@ def recipe_of(training: Training, lesson: Lesson, max_tokens: int, member: int =
     return own | made_of | {"max_tokens": max_tokens, "member": member}
 
 
-def _check(training: Training, lesson: Lesson) -> None:
-    """Raise ConfigError where there is nothing to learn."""
+def _check(training: Training, lesson: Lesson, validation: Lesson | None) -> None:
+    """Raise ConfigError where there is nothing to learn, or nothing to stop by."""
     names = ", ".join(training.sets)
+    if training.patience and not (validation and validation.examples):
+        raise ConfigError(f"patience {training.patience}: no text of {names} is kept for development to stop by; set 0")
     if not lesson.examples:
         raise ConfigError(f"sets: no example to train on in {names}")
     for head, labels in HEADS.items():
@@ -244,10 +255,19 @@ def _loss_on(network: Network, batches: list[Batch], device: torch.device) -> fl
 
 
 def _save_checkpoint(file: Path, recipe: dict[str, Any], epochs: int, best: Best, state: dict[str, Any]) -> None:
-    partial = file.with_suffix(".partial")
     content: dict[str, Any] = {name: part.state_dict() for name, part in state.items()}
-    torch.save({**content, "epochs": epochs, "best": tuple(best), "recipe": recipe}, partial)
-    partial.replace(file)
+    _save({**content, "epochs": epochs, "best": tuple(best), "recipe": recipe}, file)
+
+
+def _save(content: Any, file: Path) -> None:
+    """Write a file as a whole or not at all."""
+    partial = file.with_suffix(".partial")
+    try:
+        torch.save(content, partial)
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise ConfigError(f"{file}: cannot be written ({error}); free space and run the same command again") from error
 
 
 def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[int, Best]:
@@ -256,10 +276,13 @@ def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[
         return 0, Best(math.inf, 0)
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ConfigError(f"{file}: not a checkpoint: {error}; delete it to start again") from error
-    if saved["recipe"] != recipe:
-        other = {k: v for k, v in saved["recipe"].items() if recipe.get(k) != v}
+        made_by = saved["recipe"]
+    except (RuntimeError, EOFError, OSError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"{file}: not a checkpoint: {first}; delete it to start again") from error
+    if made_by != recipe:
+        names = [name for name in made_by | recipe if made_by.get(name) != recipe.get(name)]
+        other = ", ".join(f"{name} was {made_by.get(name)}, now {recipe.get(name)}" for name in names)
         raise ConfigError(f"{file}: made by another recipe or data ({other}); delete it, or choose another --out")
     for name, part in state.items():
         part.load_state_dict(saved[name])

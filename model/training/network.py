@@ -74,7 +74,7 @@ def pretrained(name: str, dropout: float = 0.0, encoder_dropout: float = 0.0) ->
             attention_probs_dropout_prob=encoder_dropout,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"encoder {name}: {first}; give minilm-l6 or a folder with a BERT-family model") from error
     return Network(encoder, {head: len(labels) for head, labels in HEADS.items()}, dropout), tokenizer

@@ -14,6 +14,7 @@ from bus.errors import BundleError
 from model.bundle import DataSet, Manifest, sha256_of, version_of, write_manifest
 from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
+from model.text import article_text
 from model.training.card import card, notice
 from model.training.config import Config
 from model.training.data import UNLABELLED, Example, Split, split
@@ -55,9 +56,9 @@ def make_bundle(
     labelled, data = load_sets(tuple(names), root)
     parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
+    measured = held_out(root, config.development, progress)  # before the hours of training: what it needs may lack
     data += _train(config, parts, labelled, root, work, progress)
     seconds = time.monotonic() - started
-    measured = held_out(root, config.development, progress)
     return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
 
 
@@ -77,11 +78,11 @@ def _train(
         said = opinions(teachers, examples, config.max_tokens, progress)
     weights = {**config.sets, UNLABELLED: config.unlabelled}
     targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
+    lesson = Lesson(examples, targets).counting()
     members = [work / f"member-{number}" for number in range(config.soup)] if config.soup > 1 else [work]
     for number, folder in enumerate(members):
-        progress(f"{config.encoder} on {len(examples)} texts, {number + 1} of {len(members)}")
-        lesson, held = Lesson(examples, targets), validation(config, parts)
-        finetune(config, lesson, config.max_tokens, folder, progress, held, number)
+        progress(f"{config.encoder} on {len(lesson.examples)} texts, {number + 1} of {len(members)}")
+        finetune(config, lesson, config.max_tokens, folder, progress, validation(config, parts), number)
     if len(members) > 1:
         average(members, work)
     return read
@@ -108,7 +109,7 @@ def bundle_of(
     """
     network, tokenizer = load(work)
     with whole(folder) as partial:
-        texts = [f"{example.title} {example.summary}" for example in measured[:PARITY_TEXTS]]
+        texts = [article_text(example.title, example.summary) for example in measured[:PARITY_TEXTS]]
         progress(f"exporting to {folder}")
         names = export(network, tokenizer, partial, texts, config.max_tokens, fp16)
         files = {name: sha256_of(partial / name) for name in sorted(names)}

@@ -34,6 +34,8 @@ def refusals(candidate: Manifest, now: Manifest | None) -> list[str]:
             own = _row(candidate, "int8", name, head)
             exact = _row(candidate, "fp32", name, head)
             if not own:
+                if now and _row(now, "int8", name, head):
+                    found.append(f"{name} {head}: not measured, and the live version is")
                 continue
             if exact and own[figure] < exact[figure] - QUANTIZED:
                 found.append(f"{name} {head}: int8 {figure} {own[figure]:.3f}, fp32 {exact[figure]:.3f}")

@@ -184,9 +184,9 @@ def suspects(examples: Sequence[Example], embedding: Floats, head: str) -> tuple
     labels = labels_of(examples, head)
     common = np.flatnonzero(np.bincount(labels[labels != NONE], minlength=len(HEADS[head])) >= 2 * FOLDS)
     rows = np.flatnonzero(np.isin(labels, common)).tolist()
-    if len(common) < 2:
-        return 0, []
     groups = [examples[i].day or normalised(examples[i].title) for i in rows]
+    if len(common) < 2 or len(set(groups)) < 2 * FOLDS:
+        return 0, []
     dense = np.searchsorted(common, labels[rows])
     model = LogisticRegression(C=10.0, max_iter=300)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
@@ -242,7 +242,9 @@ def drift(examples: Sequence[Example], live: Sequence[str], given: Mapping[str, 
         new_words=dict(unseen.most_common(EXAMPLES)),
         length_psi=round(psi(_binned(train, edges), _binned(live, edges)), 4),
         label_psi={
-            head: round(psi(list(label_mix(examples, head).values()), mix.tolist()), 4) for head, mix in mixes.items()
+            head: round(psi(list(known_mix.values()), mix.tolist()), 4)
+            for head, mix in mixes.items()
+            if (known_mix := label_mix(examples, head))
         },
         labels={
             head: dict(zip(HEADS[head], np.round(mix / max(mix.sum(), 1), 4).tolist(), strict=True))

@@ -7,7 +7,6 @@ says where each comes from.
 import ast
 import csv
 import hashlib
-import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +42,15 @@ Loaded = tuple[list[Example], DataSet]
 """The examples of a set, and what the bundle's manifest says about it."""
 
 
+class StreamArticle(msgspec.Struct, frozen=True):
+    """What a line of a stream says of an article; other fields are ignored."""
+
+    title: str
+    summary: str | None = ""
+    url: str = ""
+    published_at: str = ""
+
+
 def _existing(file: Path, source: str) -> Path:
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; {source}; --data or SQUALL_DATA names the folder that holds it")
@@ -60,7 +68,9 @@ def _rows(file: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             plain = delimiter == "\t" and _is_plain(stream)
-            reader = csv.DictReader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
+            reader = csv.DictReader(
+                stream, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, strict=True
+            )
             missing = set(columns) - set(reader.fieldnames or ())
             if missing:
                 separator = "tabs" if delimiter == "\t" else "commas"
@@ -74,8 +84,20 @@ def _rows(file: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[
                     raise ConfigError(f"{file}:{number}: the row ends before {', '.join(short)}; is a line cut off?")
                 unquoted = {name: _unquoted(value or "") for name, value in row.items() if name}
                 yield f"{file}:{number}", unquoted if plain else row
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}:{_line_of(file)}: not UTF-8; save the table in that encoding") from error
+    except csv.Error as error:
         raise ConfigError(f"{file}:{number + 1}: cannot be read: {error}") from error
+
+
+def _line_of(file: Path) -> int:
+    """The first line of a file that is not UTF-8."""
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return number
+    return 0
 
 
 def _is_plain(stream: TextIO) -> bool:
@@ -118,9 +140,9 @@ def article_key(url: str, title: str) -> str:
     return hashlib.sha256((url + title).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _stream(root: Path, patterns: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[Path]]:
+def _stream(root: Path, patterns: Sequence[str]) -> tuple[dict[str, StreamArticle], list[Path]]:
     """The articles of the stream by their key, and the files that they stand in."""
-    articles: dict[str, dict[str, str]] = {}
+    articles: dict[str, StreamArticle] = {}
     files: list[Path] = []
     for pattern in patterns:
         found = sorted((root / "stream").glob(pattern))
@@ -128,11 +150,28 @@ def _stream(root: Path, patterns: Sequence[str]) -> tuple[dict[str, dict[str, st
             _existing(root / "stream" / pattern, "the dated news stream that the labels belong to")
         files += found
     for file in files:
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                article = json.loads(line)
-                articles.setdefault(article_key(article["url"], article["title"]), article)
+        for where, article in stream_lines(file):
+            if not article.url or len(article.published_at) < len("2023-04-25"):
+                raise ConfigError(f"{where}: an article of the stream needs url and published_at (ISO 8601)")
+            articles.setdefault(article_key(article.url, article.title), article)
     return articles, files
+
+
+def stream_lines(file: Path) -> Iterator[tuple[str, StreamArticle]]:
+    """The articles of a file with one JSON object a line, and where each stands (``rss_2023-01.jsonl:7``).
+
+    Raises:
+        ConfigError: a line that is not an article; blank ones are passed over.
+    """
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield f"{file}:{number}", msgspec.json.decode(line, type=StreamArticle)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise ConfigError(
+                        f"{file}:{number}: not one article a line as JSON with a title: {error}"
+                    ) from error
 
 
 def _labelled_news(name: str, labels: Path, patterns: Sequence[str], source: str) -> Callable[[Path], Loaded]:
@@ -145,12 +184,13 @@ def _labelled_news(name: str, labels: Path, patterns: Sequence[str], source: str
         for where, row in _rows(file, ("id", *LABEL_COLUMNS), "\t"):
             article = articles.get(row["id"])
             if article is None:
+                files_named = f"{', '.join(patterns)} of {root / 'stream'}"
                 raise ConfigError(
-                    f"{where}: no article {row['id']} in {', '.join(patterns)} beside it; get the whole stream"
+                    f"{where}: no article {row['id']} in {files_named}; get the whole stream, or leave out set {name}"
                 )
-            day = article["published_at"][:10]
+            day = article.published_at[:10]
             known = _labels(row, where)
-            examples.append(Example(name, article["title"], article["summary"], *known, day=day))
+            examples.append(Example(name, article.title, article.summary or "", *known, day=day))
         licence = "labels Apache-2.0; texts are the publishers' and not part of this bundle"
         return examples, _described(name, root, [file, *files], len(examples), licence, source)
 
@@ -265,8 +305,8 @@ def load_unlabelled(root: Path, labelled: Sequence[Example], share: float, most:
         files += read
         found.append([])
         for article in articles.values():
-            key, day = normalised(article["title"]), article["published_at"][:10]
-            example = Example(set=UNLABELLED, title=article["title"], summary=article["summary"], day=day)
+            key, day = normalised(article.title), article.published_at[:10]
+            example = Example(set=UNLABELLED, title=article.title, summary=article.summary or "", day=day)
             if key and key not in known and not is_held_out(example, share):
                 known.add(key)
                 found[-1].append(example)
@@ -330,6 +370,8 @@ def load_sets(names: Sequence[str], root: Path) -> tuple[list[Example], list[Dat
         if name not in LOADERS:
             raise ConfigError(f"sets: unknown set {name!r}; expected some of {', '.join(LOADERS)}")
         loaded, data = LOADERS[name](root)
+        if not loaded:
+            raise ConfigError(f"{root / data.files[0].name}: set {name} has no row; leave it out of the recipe")
         examples += loaded
         described.append(data)
     return examples, described

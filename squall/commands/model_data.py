@@ -52,8 +52,16 @@ def _archived(settings: "Settings") -> list[str]:
     from datetime import UTC, datetime
 
     from alerts.archive.store import Store
+    from bus.messages import OUTCOMES
     from model.text import article_text
 
     with Store(settings.archive_url) as store:
-        articles = store.read.latest("scored", datetime.min.replace(tzinfo=UTC), ARCHIVED)
-    return [article_text(article.title, article.summary) for article in articles]
+        since = datetime(1, 1, 1, tzinfo=UTC)
+        articles = [
+            each
+            for outcome in OUTCOMES
+            if outcome != "unscored"
+            for each in store.read.latest(outcome, since, ARCHIVED)
+        ]
+    newest = sorted(articles, key=lambda article: article.published_at, reverse=True)[:ARCHIVED]
+    return [article_text(article.title, article.summary) for article in newest]

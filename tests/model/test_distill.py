@@ -110,3 +110,25 @@ def test_a_teacher_speaks_of_the_sets_and_heads_that_it_has_learned(tiny: Path, 
     assert said["topic"].sum(1) == pytest.approx([1, 0, 0, 1], abs=1e-5)
     assert said["sentiment"][0] == pytest.approx(said["sentiment"][1], abs=1e-3), "the mean of two that agree"
     assert said["topic"][3].argmax() == 6, "an unlabelled article is news"
+
+
+def test_a_teacher_that_is_trained_anew_is_asked_anew(tiny: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from model.training.distill import Teacher, opinions
+
+    folder = shutil.copytree(tiny.with_name("work"), tmp_path / "work")
+    asked = ([Teacher(folder, {"news"}, list(HEADS))], [Example("news", "oil falls sharply")], 32, lambda line: None)
+    before = opinions(*asked)["topic"]
+    heads = load_file(folder / "heads.safetensors")
+    save_file({name: -value for name, value in heads.items()}, folder / "heads.safetensors")
+    assert opinions(*asked)["topic"].argmax() != before.argmax()
+
+
+def test_texts_that_nobody_says_anything_of_are_left_out() -> None:
+    from model.training.finetune import Lesson
+
+    examples = [example((0, NONE, NONE)), example(), example((NONE, 3, NONE))]
+    lesson = Lesson(examples, targets_of(examples, {"news": 1.0})).counting()
+    assert lesson.examples == [examples[0], examples[2]]
+    assert [len(part) for part in (*lesson.targets.wanted.values(), *lesson.targets.weights.values())] == [2] * 6

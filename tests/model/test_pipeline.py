@@ -96,9 +96,30 @@ def test_a_checkpoint_of_another_recipe_is_refused(tiny: Path, recipe: Config, d
 
     other = msgspec.structs.replace(recipe, learning_rate=1e-3)
 
-    with pytest.raises(ConfigError, match=r"made by another recipe or data \(\{'learning_rate': 0\.003\}\)"):
+    with pytest.raises(ConfigError, match=r"by another recipe or data \(learning_rate was 0\.003, now 0\.001\)"):
         make_bundle(other, data, tiny.with_name("work"), tmp_path / "other", lambda line: None)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"PK\x03\x04 cut"])
+def test_a_damaged_checkpoint_is_named(recipe: Config, tmp_path: Path, content: bytes) -> None:
+    from model.training.finetune import Lesson, finetune
+    from model.training.targets import targets_of
+
+    examples = [Example("news", f"oil falls {i}", sentiment=i % 3) for i in range(9)]
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: not a checkpoint: .*; delete it to start again"):
+        finetune(recipe, Lesson(examples, targets_of(examples, recipe.sets)), 32, tmp_path, lambda line: None)
+
+
+def test_stopping_early_needs_texts_to_stop_by(recipe: Config, tmp_path: Path) -> None:
+    from model.training.finetune import Lesson, finetune
+    from model.training.targets import targets_of
+
+    examples = [Example("news", f"oil falls {i}", sentiment=i % 3) for i in range(9)]
+    patient = msgspec.structs.replace(recipe, patience=1)
+    with pytest.raises(ConfigError, match="patience 1: no text of news, wide_news, sentfin is kept for development"):
+        finetune(patient, Lesson(examples, targets_of(examples, recipe.sets)), 32, tmp_path, lambda line: None)
 
 
 def test_a_bundle_is_never_written_over(tiny: Path, recipe: Config, data: Path) -> None:

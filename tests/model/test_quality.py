@@ -123,6 +123,24 @@ def test_the_report_is_a_page_and_figures(tiny: Path, recipe: Config, data: Path
     assert "Live texts" in page
 
 
+def test_live_texts_are_the_archives_newest(tmp_path: Path) -> None:
+    from alerts.archive.store import Store
+    from squall.commands.model_data import _archived
+    from squall.settings import load
+    from tests.alerts.samples import NOON, minutes, scored, unscored
+
+    settings = load(home=tmp_path, archive="sqlite:///archive.db")
+    assert _archived(settings) == [], "nothing has run yet"
+    with Store(settings.archive_url) as store:
+        store.save_scored([scored("a"), scored("b", "positive", at=NOON + minutes(1)), unscored("c")])
+    assert [text.split(".")[0] for text in _archived(settings)] == ["Headline b", "Headline a"]
+
+
+def test_a_feed_of_four_days_has_no_suspects_and_a_recipe_without_news_no_drift() -> None:
+    few = [news(f"t{i}", i % 3, day=f"2023-01-0{1 + i % 4}") for i in range(60)]
+    assert suspects(few, np.zeros((60, 4), np.float32), "sentiment") == (0, [])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("", "holds no article"), ("{\n", "not one article a line"), ('{"summary": "x"}\n', "not one article a line")],

@@ -100,9 +100,9 @@ def test_a_text_of_a_million_characters_is_a_text(tiny: Path, tmp_path: Path) ->
     assert evaluate_bundle(tiny, load_table(file)).figures["desk"]["sentiment"]["accuracy"] == 1.0
 
 
-@pytest.mark.parametrize("rest", ["1\tcut o", "1\t\udcff\t\tneutral\tMacro\t1"])
+@pytest.mark.parametrize("rest", ["1\tcut o", "1\t\udcff\t\tneutral\tMacro\t1", '1\t"We lost\t\tneutral\tMacro\t1\t\n'])
 def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, rest: str) -> None:
     file = tmp_path / "desk.tsv"
     file.write_bytes((HEADER + "1\tfine\t\tneutral\tMacro\t1\n" + rest).encode(errors="surrogateescape"))
-    with pytest.raises(ConfigError, match=r"desk\.tsv:"):
+    with pytest.raises(ConfigError, match=r"desk\.tsv:[34]"):
         load_table(file)

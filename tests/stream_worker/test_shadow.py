@@ -39,7 +39,7 @@ def test_a_shadow_counts_where_both_models_agree() -> None:
     registry = CollectorRegistry()
     shadow = Shadow(Pessimist(), 1.0, registry)
     texts = ["bad news"] * 300 + ["good news"] * 300
-    shadow.compare(texts, WordModel().classify(texts))
+    shadow.compare("words-1", texts, WordModel().classify(texts))
 
     assert value(registry, "squall_shadow_compared_total", version="pessimist-1") == 600
     assert value(registry, "squall_shadow_agreed_total", head="sentiment") == 300
@@ -55,7 +55,7 @@ def test_a_shadow_judges_a_share_of_the_stream() -> None:
     thread = threading.Thread(target=shadow.run, args=(stop,))
     thread.start()
     texts = [f"headline {number}" for number in range(5_000)]
-    shadow.offer(texts, WordModel().classify(texts))
+    shadow.offer("words-1", texts, WordModel().classify(texts))
     wait_until(lambda: value(registry, "squall_shadow_agreed_total", head="topic") > 0, 10, "a comparison")
     stop.set()
     thread.join(5)
@@ -66,7 +66,7 @@ def test_a_shadow_that_is_busy_passes_a_batch_over_and_one_that_fails_gives_up()
     shadow = Shadow(Broken(), 1.0, CollectorRegistry())
     verdicts = WordModel().classify(["bad news"])
     for _ in range(3):
-        shadow.offer(["bad news"], verdicts)  # nobody takes them: none of these calls may wait
+        shadow.offer("words-1", ["bad news"], verdicts)  # nobody takes them: none of these calls may wait
     shadow.run(threading.Event())  # returns although nothing stops it
 
 
