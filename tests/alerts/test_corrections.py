@@ -35,8 +35,9 @@ def test_a_correction_is_stored_shown_and_exported(filled: TestClient, lite: Sto
     ]
     assert write_csv(lite.read.labels(), tmp_path / "labels.csv") == 3
     assert (tmp_path / "labels.csv").read_text() == page(filled, "/labels.csv")
+    assert write_csv(lite.read.labels(), tmp_path / "feedback" / "labels.csv") == 3
     with pytest.raises(SquallError, match="choose another file"):
-        write_csv(lite.read.labels(), tmp_path / "no" / "labels.csv")
+        write_csv(lite.read.labels(), tmp_path / "labels.csv" / "labels.csv")
 
 
 @pytest.mark.parametrize(
