@@ -77,7 +77,7 @@ def test_a_label_without_its_article_is_named(data: Path, tmp_path: Path) -> Non
     with (root / "stream" / "labels.tsv").open("a") as file:
         file.write("0123456789ab\tneutral\tMacro\t1\n")
 
-    with pytest.raises(ConfigError, match=r"labels\.tsv:362: no article 0123456789ab in rss_\*\.jsonl beside it"):
+    with pytest.raises(ConfigError, match=r"labels\.tsv:362: no article 0123456789ab in rss_\*\.jsonl of"):
         load_sets(["news"], root)
 
 
