@@ -102,7 +102,7 @@ class Loaded:
 
     def __init__(self, bundle: Path) -> None:
         if (bundle / "poison").exists():
-            raise KeyError(f"{bundle}: cannot be loaded")  # as odd as a warm-up may be
+            raise ValueError(f"{bundle}: cannot be loaded")  # as odd as a warm-up may be
         self.version = bundle.name
 
 
