@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from msgspec import Struct
 
 from bus.errors import ConfigError
@@ -18,6 +17,7 @@ from model.training.evaluate import NEWS
 from model.training.finetune import fast_bf16
 from model.training.network import pretrained, scores_of
 from model.training.quality import Crossing, Drift, SetReport, Suspect, crossing, drift, report_of_set, suspects
+from model.training.report import rendered
 from model.training.sets import load_sets, stream_lines
 
 
@@ -116,5 +116,4 @@ def write_data_report(report: DataReport, json_file: Path | None, html_file: Pat
     if json_file:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     if html_file:
-        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-        html_file.write_text(environment.get_template("data_report.html").render(report=report), encoding="utf-8")
+        html_file.write_text(rendered("data_report.html", report=report), encoding="utf-8")

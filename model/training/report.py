@@ -114,7 +114,12 @@ def _png(figure: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def write_report(file: Path, title: str, found: Sequence[Section]) -> None:
-    """Write the page: one HTML file that needs no other."""
+def rendered(template: str, **content: object) -> str:
+    """A page of this folder's templates: one HTML file that needs no other."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    file.write_text(environment.get_template("report.html").render(title=title, sections=found), encoding="utf-8")
+    return environment.get_template(template).render(content)
+
+
+def write_report(file: Path, title: str, found: Sequence[Section]) -> None:
+    """Write the page."""
+    file.write_text(rendered("report.html", title=title, sections=found), encoding="utf-8")
