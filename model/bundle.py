@@ -65,7 +65,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     encoder: str
     licences: dict[str, str]
     parent: str = ""
-    """The version that this one was trained from; empty when it was trained from the encoder."""
+    """The version that served when this one was made: what it is to replace."""
     recipe: dict[str, Any] = {}
     """The configuration of the fine-tune."""
     data: list[DataSet] = []

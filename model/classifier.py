@@ -79,12 +79,13 @@ class Classifier:
         """Tokens read so far, for the metrics of whoever feeds it."""
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "cpu", threads: int = 0) -> Self:
+    def load(cls, folder: Path, *, device: str = "cpu", threads: int = 0, file: str = "") -> Self:
         """Load a bundle after checking every file against its manifest.
 
         Args:
             device: "cpu", or "cuda" for the GPU.
             threads: batches at a time on the CPU; 0 takes all cores that this process may use.
+            file: of the bundle, to run another one than the device's own.
 
         Raises:
             BundleError: the bundle is missing, damaged or made for another device; the GPU cannot be used.
@@ -96,7 +97,7 @@ class Classifier:
             counted = (len(reference.labels), len(reference.confidence))
             if counted != (len(manifest.labels.get(head, ())), CONFIDENCE_BINS):
                 raise BundleError(f"{folder}: manifest.json: the reference of {head} does not fit its labels")
-        model = ONNX[device]
+        model = file or ONNX[device]
         if model not in manifest.files:
             raise BundleError(
                 f"{folder}: holds no {model}, which device {device} needs; 'squall model finetune --fp16' writes both"

@@ -37,14 +37,14 @@ the calibration error of the news rows is measured on the texts that the tempera
 fp32 (PyTorch) on the same texts:
 
 {fp32}
-{relevant}
+{fp16}{relevant}
 ## Made by
 
 ```
 {command}
 ```
 
-Loading and fine-tuning took {minutes:.0f} minutes on that machine, teachers included. The recipe:
+The epochs took {minutes:.0f} minutes on that machine, those of the teachers included. The recipe:
 
 ```toml
 {recipe}
@@ -110,6 +110,7 @@ def card(manifest: Manifest) -> str:
         machine=metrics["machine"],
         figures=table(metrics["int8"]),
         fp32=table(metrics["fp32"]),
+        fp16=f"\nfp16, the file for GPUs:\n\n{table(metrics['fp16'])}\n" if "fp16" in metrics else "",
         relevant="\n" + "\n".join(share) + "\n" if share else "",
         command=metrics["command"],
         minutes=metrics["training_seconds"] / 60,

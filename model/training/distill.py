@@ -30,6 +30,8 @@ class Teacher(NamedTuple):
     sets: Collection[str]
     heads: Collection[str]
     """Those that its sets have labels for; the others know nothing."""
+    seconds: float = 0.0
+    """That its training took."""
 
 
 def taught(config: Config, parts: Split, work: Path, progress: Progress) -> list[Teacher]:
@@ -41,9 +43,9 @@ def taught(config: Config, parts: Split, work: Path, progress: Progress) -> list
         progress(f"teacher {number}: {training.encoder} on {len(known)} texts")
         targets = targets_of(known, training.sets, smoothing=training.label_smoothing)
         lesson, held = Lesson(known, targets), validation(training, parts)
-        finetune(training, lesson, config.max_tokens, folder, progress, held)
+        seconds = finetune(training, lesson, config.max_tokens, folder, progress, held)
         heads = [head for head in HEADS if (labels_of(known, head) != NONE).any()]
-        teachers.append(Teacher(folder, training.sets, heads))
+        teachers.append(Teacher(folder, training.sets, heads, seconds))
     return teachers
 
 

@@ -14,8 +14,8 @@ from model.drift import Reference, reference_of
 from model.labels import HEADS
 from model.text import article_text, normalised
 from model.training.calibration import calibration_error, fit_temperature
-from model.training.data import NONE, Example, by_set, labels_of, split
-from model.training.sets import DEVELOPED, PUBLISHED, load_sets
+from model.training.data import DEVELOPED, NONE, Example, by_set, labels_of, split
+from model.training.sets import PUBLISHED, load_sets
 
 Figures = dict[str, Any]
 Scorer = Callable[[Sequence[str]], Scores]
@@ -167,13 +167,13 @@ class Evaluation(NamedTuple):
     figures: dict[str, Figures]
 
 
-def evaluate_bundle(folder: Path, examples: list[Example]) -> Evaluation:
+def evaluate_bundle(folder: Path, examples: list[Example], device: str = "cpu") -> Evaluation:
     """Measure a bundle, as it scores on this machine.
 
     Raises:
         BundleError: the bundle cannot be used.
     """
-    classifier = Classifier.load(folder)
+    classifier = Classifier.load(folder, device=device)
     scores, temperatures = scored(classifier.scores, examples), classifier.manifest.temperatures
     return Evaluation(scores, examples, temperatures, evaluate(scores, examples, temperatures))
 

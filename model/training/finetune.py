@@ -68,9 +68,18 @@ class Lesson(NamedTuple):
 class Best(NamedTuple):
     """The best state so far, of a training that stops early."""
 
-    loss: float
-    epochs: int
+    loss: float = math.inf
+    epochs: int = 0
     """Behind it."""
+
+
+class Standing(NamedTuple):
+    """How far a training has come, over all the runs that worked on it."""
+
+    epochs: int = 0
+    seconds: float = 0.0
+    """That these epochs took."""
+    best: Best = Best()
 
 
 def finetune(
@@ -81,10 +90,11 @@ def finetune(
     progress: Progress,
     validation: Lesson | None = None,
     member: int = 0,
-) -> None:
+) -> float:
     """Train a network and write it to a folder, as a Hugging Face encoder with heads and tokenizer.
 
     A run that was cut off goes on after its last whole epoch, when called with the same folder and recipe.
+    Returns the seconds that its epochs took, in this run and those before it.
 
     Args:
         validation: texts that are not trained on; needed where the recipe has ``patience``.
@@ -105,13 +115,14 @@ def finetune(
     folder.mkdir(parents=True, exist_ok=True)
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
     recipe = recipe_of(training, lesson, max_tokens, member)
-    first, best = _resume(folder / CHECKPOINT, recipe, state)
-    if first:
-        progress(f"{folder / CHECKPOINT}: going on after epoch {first}")
-    for epoch in range(first, training.epochs):
+    epochs, seconds, best = _resume(folder / CHECKPOINT, recipe, state)
+    if epochs:
+        progress(f"{folder / CHECKPOINT}: going on after epoch {epochs}")
+    for epoch in range(epochs, training.epochs):
         if training.patience and epoch - best.epochs >= training.patience:
             progress(f"no better on texts kept for development since epoch {best.epochs}: stopping")
             break
+        started = time.monotonic()
         order = training.seed + epoch + MEMBERS_APART * member
         _seed(order)
         batches = _batches(lesson, tokenizer, training, max_tokens, random.Random(order))
@@ -122,11 +133,13 @@ def finetune(
             if loss < best.loss:
                 best = Best(loss, epoch + 1)
                 _save(network.state_dict(), folder / BEST)
-        _save_checkpoint(folder / CHECKPOINT, recipe, epoch + 1, best, state)
+        seconds += time.monotonic() - started
+        _save_checkpoint(folder / CHECKPOINT, recipe, Standing(epoch + 1, seconds, best), state)
     if best.epochs:
         network.load_state_dict(torch.load(folder / BEST, weights_only=True))
     network.to("cpu").eval().save(folder)
     tokenizer.save_pretrained(folder)
+    return seconds
 
 
 def recipe_of(training: Training, lesson: Lesson, max_tokens: int, member: int = 0) -> dict[str, Any]:
@@ -254,9 +267,9 @@ def _loss_on(network: Network, batches: list[Batch], device: torch.device) -> fl
         return sum(_loss(network, batch, device, bf16).item() for batch in batches) / len(batches)
 
 
-def _save_checkpoint(file: Path, recipe: dict[str, Any], epochs: int, best: Best, state: dict[str, Any]) -> None:
+def _save_checkpoint(file: Path, recipe: dict[str, Any], standing: Standing, state: dict[str, Any]) -> None:
     content: dict[str, Any] = {name: part.state_dict() for name, part in state.items()}
-    _save({**content, "epochs": epochs, "best": tuple(best), "recipe": recipe}, file)
+    _save({**content, **standing._asdict(), "best": tuple(standing.best), "recipe": recipe}, file)
 
 
 def _save(content: Any, file: Path) -> None:
@@ -270,10 +283,10 @@ def _save(content: Any, file: Path) -> None:
         raise ConfigError(f"{file}: cannot be written ({error}); free space and run the same command again") from error
 
 
-def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[int, Best]:
-    """Restore what a checkpoint holds; the number of epochs that it has behind it, 0 without one, and the best one."""
+def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> Standing:
+    """Restore what a checkpoint holds, and how far the training had come."""
     if not file.is_file():
-        return 0, Best(math.inf, 0)
+        return Standing()
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         made_by = saved["recipe"]
@@ -286,4 +299,4 @@ def _resume(file: Path, recipe: dict[str, Any], state: dict[str, Any]) -> tuple[
         raise ConfigError(f"{file}: made by another recipe or data ({other}); delete it, or choose another --out")
     for name, part in state.items():
         part.load_state_dict(saved[name])
-    return int(saved["epochs"]), Best(*saved["best"])
+    return Standing(saved["epochs"], saved["seconds"], Best(*saved["best"]))

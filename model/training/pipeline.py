@@ -2,16 +2,17 @@
 
 import platform
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from safetensors import SafetensorError
 
 from bus.errors import BundleError
-from model.bundle import DataSet, Manifest, sha256_of, version_of, write_manifest
+from model.bundle import ONNX, DataSet, Manifest, sha256_of, version_of, write_manifest
 from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
 from model.text import article_text
@@ -33,7 +34,15 @@ PARITY_TEXTS = 1_000
 
 
 def make_bundle(
-    config: Config, root: Path, work: Path, folder: Path, progress: Progress, *, fp16: bool = False, command: str = ""
+    config: Config,
+    root: Path,
+    work: Path,
+    folder: Path,
+    progress: Progress,
+    *,
+    fp16: bool = False,
+    command: str = "",
+    parent: str = "",
 ) -> Manifest:
     """Fine-tune on the sets of a recipe and write a complete bundle.
 
@@ -44,37 +53,54 @@ def make_bundle(
         work: folder for checkpoints and the PyTorch weights; a second call with the same goes on from there.
         folder: of the new bundle; must not exist.
         command: how this was started, for the model card.
+        parent: the version that serves now.
 
     Raises:
         ConfigError: a data file is missing or malformed, the recipe does not fit.
-        BundleError: the folder exists, or the export failed a check.
+        BundleError: the folder exists, the export failed a check, or the disk is full.
     """
     if folder.exists():
         raise BundleError(f"{folder}: exists already; choose another --out, or move it away")
-    started = time.monotonic()
     names = dict.fromkeys(name for one in (config, *config.teachers) for name in one.sets)
     labelled, data = load_sets(tuple(names), root)
     parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
     measured = held_out(root, config.development, progress)  # before the hours of training: what it needs may lack
-    data += _train(config, parts, labelled, root, work, progress)
-    seconds = time.monotonic() - started
-    return bundle_of(config, work, folder, data, measured, progress, fp16=fp16, command=command, seconds=seconds)
+    with _writing(work):
+        read, seconds = _train(config, parts, labelled, root, work, progress)
+        story = {"command": command, "training_seconds": round(seconds)}
+        return bundle_of(config, work, folder, data + read, measured, progress, fp16=fp16, story=story, parent=parent)
+
+
+@contextmanager
+def _writing(work: Path) -> Iterator[None]:
+    """Turn what a full disk or a folder that may not be written raises into an error that says how to go on."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        where = getattr(error, "filename", None) or work
+        raise BundleError(
+            f"{where}: cannot be written ({error}); the same command goes on after the last whole epoch"
+        ) from error
 
 
 def _train(
     config: Config, parts: Split, labelled: Sequence[Example], root: Path, work: Path, progress: Progress
-) -> list[DataSet]:
-    """Train the teachers, if there are any, and the network; describes the sets read beside the labelled ones."""
+) -> tuple[list[DataSet], float]:
+    """Train the teachers, if there are any, and the network.
+
+    Returns what describes the sets read beside the labelled ones, and the seconds that all epochs took.
+    """
     examples = [example for example in parts.train if example.set in config.sets]
     read: list[DataSet] = []
-    said = None
+    said, seconds = None, 0.0
     if config.teachers:
         if config.unlabelled:
             stream, described = load_unlabelled(root, labelled, config.development, config.unlabelled_texts)
             examples += stream
             read.append(described)
         teachers = taught(config, parts, work, progress)
+        seconds = sum(teacher.seconds for teacher in teachers)
         said = opinions(teachers, examples, config.max_tokens, progress)
     weights = {**config.sets, UNLABELLED: config.unlabelled}
     targets = targets_of(examples, weights, smoothing=config.label_smoothing, opinions=said, share=config.opinion)
@@ -82,10 +108,10 @@ def _train(
     members = [work / f"member-{number}" for number in range(config.soup)] if config.soup > 1 else [work]
     for number, folder in enumerate(members):
         progress(f"{config.encoder} on {len(lesson.examples)} texts, {number + 1} of {len(members)}")
-        finetune(config, lesson, config.max_tokens, folder, progress, validation(config, parts), number)
+        seconds += finetune(config, lesson, config.max_tokens, folder, progress, validation(config, parts), number)
     if len(members) > 1:
         average(members, work)
-    return read
+    return read, seconds
 
 
 def bundle_of(
@@ -96,16 +122,17 @@ def bundle_of(
     measured: Sequence[Example],
     progress: Progress,
     *,
-    fp16: bool = False,
-    command: str = "",
-    seconds: float = 0.0,
+    fp16: bool,
+    story: Mapping[str, Any],
+    parent: str,
 ) -> Manifest:
     """Export a fine-tuned network into a bundle, fit its temperatures, measure and describe it.
 
     Args:
         work: folder that :func:`model.training.finetune.finetune` wrote.
         measured: held-out examples.
-        seconds: how long the fine-tune took.
+        story: how it was made, for the card: ``command`` and ``training_seconds``.
+        parent: the version that serves now.
     """
     network, tokenizer = load(work)
     with whole(folder) as partial:
@@ -113,21 +140,21 @@ def bundle_of(
         progress(f"exporting to {folder}")
         names = export(network, tokenizer, partial, texts, config.max_tokens, fp16)
         files = {name: sha256_of(partial / name) for name in sorted(names)}
-        manifest = _manifest(config, files, data, dict.fromkeys(HEADS, 1.0))
-        write_manifest(partial, manifest)
+        write_manifest(partial, _manifest(config, files, data, dict.fromkeys(HEADS, 1.0), parent))
         progress(f"measuring on {len(measured)} held-out texts")
         scores = scored(Classifier.load(partial).scores, measured)
         temperatures = fit_temperatures(scores, measured)
-        reference = scored(lambda part: scores_of(network, tokenizer, part, config.max_tokens), measured)
+        others = {"fp32": scored(lambda part: scores_of(network, tokenizer, part, config.max_tokens), measured)}
+        if fp16:
+            others["fp16"] = scored(_half(partial, progress).scores, measured)
         manifest = msgspec.structs.replace(
-            _manifest(config, files, data, temperatures),
+            _manifest(config, files, data, temperatures, parent),
             metrics={
                 "int8": evaluate(scores, measured, temperatures),
-                "fp32": evaluate(reference, measured, temperatures),
+                **{name: evaluate(each, measured, temperatures) for name, each in others.items()},
                 "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
                 "machine": f"{processor()}, {usable_cores()} cores",
-                "command": command,
-                "training_seconds": round(seconds),
+                **story,
                 "confusions": msgspec.to_builtins(confusions(scores, measured, temperatures)),
                 "mistakes": {
                     name: [each._asdict() for each in found]
@@ -143,6 +170,15 @@ def bundle_of(
     return manifest
 
 
+def _half(folder: Path, progress: Progress) -> Classifier:
+    """The fp16 file on the GPU or, where none can be used, on the CPU, which takes the same rounded weights."""
+    try:
+        return Classifier.load(folder, device="cuda")
+    except BundleError as error:
+        progress(f"fp16 is measured on the CPU: {error}")
+        return Classifier.load(folder, file=ONNX["cuda"])
+
+
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
     """A folder to fill beside the named one, which takes its name when it is whole and is removed when it is not."""
@@ -156,7 +192,9 @@ def whole(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temperatures: dict[str, float]) -> Manifest:
+def _manifest(
+    config: Config, files: dict[str, str], data: list[DataSet], temperatures: dict[str, float], parent: str
+) -> Manifest:
     labels = {head: list(names) for head, names in HEADS.items()}
     return Manifest(
         version=version_of(datetime.now(UTC).date(), files, labels, temperatures, config.max_tokens),
@@ -166,6 +204,7 @@ def _manifest(config: Config, files: dict[str, str], data: list[DataSet], temper
         max_tokens=config.max_tokens,
         files=files,
         encoder=config.encoder,
+        parent=parent,
         licences={
             "weights": "Apache-2.0",
             "encoder": LICENCES.get(config.encoder) or config.encoder_licence or "not stated in the recipe",

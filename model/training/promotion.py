@@ -10,15 +10,15 @@ FIGURES = {"sentiment": "macro_f1", "topic": "accuracy", "relevance": "macro_f1"
 """For each head the figure that counts."""
 
 QUANTIZED = 0.005
-"""How much int8 may lose against fp32, of 1."""
+"""How much int8 and fp16 may lose against fp32, of 1."""
 
 
 def refusals(candidate: Manifest, now: Manifest | None) -> list[str]:
     """Why a version must not go live: one line for each figure that fails; empty when it passes.
 
-    A figure fails when it lies below the lower end of the live version's 95 % interval, or when int8 loses more than
-    :data:`QUANTIZED` against fp32. Figures are those of the manifests, which measured on their own development part;
-    sets that only one of them measured are not compared.
+    A figure fails when it lies below the lower end of the live version's 95 % interval, or when int8 or fp16 loses more
+    than :data:`QUANTIZED` against fp32. Figures are those of the manifests, which measured on their own development
+    part; sets that only one of them measured are not compared.
 
     Raises:
         BundleError: the candidate was not measured.
@@ -37,8 +37,10 @@ def refusals(candidate: Manifest, now: Manifest | None) -> list[str]:
                 if now and _row(now, "int8", name, head):
                     found.append(f"{name} {head}: not measured, and the live version is")
                 continue
-            if exact and own[figure] < exact[figure] - QUANTIZED:
-                found.append(f"{name} {head}: int8 {figure} {own[figure]:.3f}, fp32 {exact[figure]:.3f}")
+            for kind in ("int8", "fp16"):
+                rounded = _row(candidate, kind, name, head)
+                if exact and rounded and rounded[figure] < exact[figure] - QUANTIZED:
+                    found.append(f"{name} {head}: {kind} {figure} {rounded[figure]:.3f}, fp32 {exact[figure]:.3f}")
             served = _row(now, "int8", name, head) if now else {}
             low = served.get(f"{figure}_low", served.get(figure))
             if low is not None and own[figure] < low:

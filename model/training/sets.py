@@ -331,9 +331,6 @@ LOADERS: dict[str, Callable[[Path], Loaded]] = {
 }
 """What may be trained on; a part of each is kept for development."""
 
-DEVELOPED = ("news", "wide_news", "sentfin")
-"""The sets whose development part a bundle is measured on: labelled by one reader, or published with labels."""
-
 PUBLISHED: dict[str, tuple[Callable[[Path], Loaded], str]] = {
     "twitter_sentiment_valid": (_twitter_sentiment("valid"), "twitter_sentiment"),
     "twitter_topic_valid": (_twitter_topic("valid"), "twitter_topic"),

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from squall.commands.context import bundle_of, settings_of
 from squall.commands.model_data import data
 from squall.commands.training import DataOption, data_root, needs_training, progress
+
+if TYPE_CHECKING:
+    from squall.settings import Settings
 
 models = typer.Typer(help="Make and measure models (needs the 'train' extra).", no_args_is_help=True)
 
@@ -86,8 +89,20 @@ def finetune(
                 + ([f"--config {config.name}"] if config else [])
                 + (["--fp16"] if fp16 else [])
             ),
+            parent=_serving(settings),
         )
     print(f"{out}: version {manifest.version}; README.md in it has the figures")
+
+
+def _serving(settings: "Settings") -> str:
+    """The version that serves; empty before the first."""
+    from bus.errors import BundleError
+    from model.bundle import load_manifest
+
+    try:
+        return load_manifest(bundle_of(settings)).version
+    except BundleError:
+        return ""
 
 
 @models.command()
@@ -121,7 +136,7 @@ def evaluate(
         else:
             share = manifest.recipe.get("development", Config().development)
             examples = held_out(data_root(settings, data), share, progress)
-        measured = evaluate_bundle(folder, examples)
+        measured = evaluate_bundle(folder, examples, settings.model_device)
         if html:
             write_report(html, f"Squall news model {manifest.version}", sections(*measured))
     print(table(measured.figures))

@@ -141,5 +141,8 @@ def tiny(recipe: Config, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     from model.training.pipeline import make_bundle
 
     folder = tmp_path_factory.mktemp("made") / "bundle"
-    make_bundle(recipe, data, folder.with_name("work"), folder, lambda line: None, fp16=True, command="squall test")
+    work = folder.with_name("work")
+    make_bundle(
+        recipe, data, work, folder, lambda line: None, fp16=True, command="squall test", parent="the one before"
+    )
     return folder

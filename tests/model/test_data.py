@@ -8,7 +8,7 @@ import pytest
 from bus.errors import ConfigError
 from model.text import normalised
 from model.training.config import Config, Training, read_config
-from model.training.data import NONE, Example, split
+from model.training.data import NONE, Example, Split, split
 from model.training.sets import PUBLISHED, load_sets
 
 
@@ -92,6 +92,13 @@ def test_no_day_and_no_text_stands_on_both_sides(data: Path) -> None:
     assert not days[0] & days[1]
     assert not texts[0] & texts[1]
     assert 0.05 < len(parts.development) / len(examples) < 0.3
+
+
+@pytest.mark.parametrize("name", ["feedback", "twitter_sentiment"])
+def test_undated_sets_that_are_not_measured_train_whole(name: str) -> None:
+    examples = [Example(set=name, title=f"Oil falls {number}") for number in range(100)]
+
+    assert split(examples, 0.15) == Split(examples, [])
 
 
 def test_more_data_moves_nothing_to_the_other_side(data: Path) -> None:

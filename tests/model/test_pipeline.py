@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -31,14 +32,17 @@ def test_a_bundle_says_what_it_was_made_of(tiny: Path, recipe: Config) -> None:
     assert [file.name for file in manifest.data[0].files] == ["stream/labels.tsv", "stream/rss_2023-01.jsonl"]
     assert manifest.recipe["learning_rate"] == recipe.learning_rate
     assert manifest.licences["encoder"] == "none, random weights"
+    assert manifest.parent == "the one before"
+    assert 0 < manifest.metrics["training_seconds"] < 600
     assert all(0.25 <= value <= 8 for value in manifest.temperatures.values())
 
 
-def test_the_figures_of_int8_stand_beside_those_of_fp32(tiny: Path) -> None:
+def test_the_figures_of_int8_and_fp16_stand_beside_those_of_fp32(tiny: Path) -> None:
     metrics = verify(tiny).metrics
 
     for head in ("sentiment", "topic", "relevance"):
-        int8, fp32 = metrics["int8"]["news"][head], metrics["fp32"]["news"][head]
+        int8, fp16, fp32 = (metrics[kind]["news"][head] for kind in ("int8", "fp16", "fp32"))
+        assert fp16["macro_f1"] == pytest.approx(fp32["macro_f1"], abs=0.01)
         assert fp32["accuracy"] > 0.9
         assert int8["rows"] == fp32["rows"] > 30
         assert int8["macro_f1"] == pytest.approx(fp32["macro_f1"], abs=0.05)
@@ -55,6 +59,7 @@ def test_the_model_card_names_version_figures_command_and_limits(tiny: Path) -> 
     assert "learning_rate = 0.003" in card
     assert "[[teachers]]" not in card
     assert "What it gets wrong" in card
+    assert "fp16, the file for GPUs" in card
     assert "none, random weights" in (tiny / "NOTICE").read_text()
     assert "Apache License" in (tiny / "LICENSE").read_text()
 
@@ -218,11 +223,53 @@ def test_training_stops_early_and_keeps_its_best_epoch(recipe: Config, tmp_path:
     assert "stopping" in lines[-1]
 
 
-class FullDisk:
-    """Lets the ONNX files through, and no manifest."""
+class Interrupted(Exception):
+    """The fine-tune was cut off."""
 
-    def __call__(self, folder: Path, manifest: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "manifest.json"))
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_a_fine_tune_that_was_cut_off_ends_as_if_it_had_not_been(recipe: Config, tmp_path: Path, patience: int) -> None:
+    import torch
+
+    from model.training.finetune import Lesson, finetune
+    from model.training.network import load
+    from model.training.targets import targets_of
+
+    words = {"falls": 0, "says": 1, "wins": 2}
+    parts = [
+        [Example("news", f"{a} {word} {i}", sentiment=words[word]) for i in range(30) for word in words] for a in "ab"
+    ]
+    lesson, held = (Lesson(part, targets_of(part, recipe.sets)) for part in parts)
+    recipe = msgspec.structs.replace(recipe, epochs=4, patience=patience)
+
+    def cut(line: str) -> None:
+        if line.startswith("epoch 3/4 step"):
+            raise Interrupted
+
+    whole, cut_off = tmp_path / "whole", tmp_path / "cut off"
+    finetune(recipe, lesson, 32, whole, lambda line: None, held)
+    with pytest.raises(Interrupted):
+        finetune(recipe, lesson, 32, cut_off, cut, held)
+    before = torch.load(cut_off / "checkpoint.pt")["seconds"]
+    lines: list[str] = []
+    seconds = finetune(recipe, lesson, 32, cut_off, lines.append, held)
+
+    assert "going on after epoch 2" in lines[0]
+    assert seconds > before > 0, "the time of both runs counts"
+    one, other = (load(folder)[0].state_dict() for folder in (whole, cut_off))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def full(folder: Path, *_: object) -> None:
+    """Write a file on a full disk, as Python does."""
+    raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+
+def full_of_tensors(*_: object) -> None:
+    """Write weights on a full disk, as safetensors does."""
+    from safetensors import SafetensorError
+
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
 def test_a_soup_is_the_mean_of_networks_that_began_alike(
@@ -240,14 +287,24 @@ def test_a_soup_is_the_mean_of_networks_that_began_alike(
     assert made.metrics["int8"]["news"]["topic"]["accuracy"] > 0.9
 
 
-def test_a_disk_that_fills_during_export_leaves_no_bundle(
-    tiny: Path, recipe: Config, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [("model.training.pipeline.write_manifest", full), ("model.training.finetune.Network.save", full_of_tensors)],
+)
+def test_a_disk_that_fills_leaves_no_bundle_and_says_how_to_go_on(
+    tiny: Path,
+    recipe: Config,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    fault: Callable[..., None],
 ) -> None:
-    import model.training.pipeline
+    from model.training.pipeline import make_bundle
 
-    monkeypatch.setattr(model.training.pipeline, "write_manifest", FullDisk())
-    with pytest.raises(OSError, match="No space left on device"):
-        model.training.pipeline.make_bundle(recipe, data, tiny.with_name("work"), tmp_path / "full", print)
+    monkeypatch.setattr(place, fault)
+    with pytest.raises(BundleError, match=r"cannot be written \(.*No space left .*the same command goes on after"):
+        make_bundle(recipe, data, tiny.with_name("work"), tmp_path / "full", lambda line: None)
     assert not list(tmp_path.iterdir())
 
 

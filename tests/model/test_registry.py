@@ -164,5 +164,7 @@ def test_the_gate_lets_better_and_equal_versions_pass_and_names_what_is_worse(tm
 def test_the_gate_refuses_what_quantizing_has_spoilt_and_what_nobody_measured(tmp_path: Path) -> None:
     spoilt = variant(SHIPPED, tmp_path / "spoilt", 1.0, figures(0.75, fp32=0.76))
     assert refusals(spoilt, None) == ["news sentiment: int8 macro_f1 0.750, fp32 0.760"]
+    halved = variant(SHIPPED, tmp_path / "halved", 1.2, figures(0.75) | {"fp16": figures(0.74)["int8"]})
+    assert refusals(halved, None) == ["news sentiment: fp16 macro_f1 0.740, fp32 0.750"]
     with pytest.raises(BundleError, match="holds no figures"):
         refusals(variant(SHIPPED, tmp_path / "bare", 1.1, {}), None)
