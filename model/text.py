@@ -4,6 +4,8 @@ import html
 import re
 import unicodedata
 
+import ftfy
+
 MAX_RAW = 8_000
 """Characters of a title or a summary that are looked at: about ten times what 128 tokens hold, room for markup."""
 
@@ -17,7 +19,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 
 
 def clean(text: str) -> str:
-    """The words of a text: no entities, tags, links, invisible characters; single spaces.
+    """The words of a text: no mojibake, entities, tags, links, invisible characters; single spaces.
 
     Feeds escape twice ("&amp;lt;b&amp;gt;") often enough that entities are resolved twice.
     """
@@ -27,6 +29,8 @@ def clean(text: str) -> str:
         return " ".join(text.split())
     if "&" in text:
         text = _unescaped(_unescaped(text))
+    if not text.isascii():
+        text = ftfy.fix_encoding(text)  # "Nestl\u00c3\u00a9": UTF-8 that somebody read as Latin-1
     if "<" in text:
         text = _TAG.sub(" ", text)
     text = _LINK.sub(" ", text)

@@ -238,7 +238,7 @@ def _twitter_sentiment(part: str) -> Callable[[Path], Loaded]:
     def load(root: Path) -> Loaded:
         file = _existing(root / "sentiment" / f"twitter_{part}.csv", source)
         examples = [
-            Example(set=name, title=repaired(row["text"]), sentiment=_twitter_label(row["label"], where))
+            Example(set=name, title=row["text"], sentiment=_twitter_label(row["label"], where))
             for where, row in _rows(file, ("text", "label"))
         ]
         return examples, _described(name, root, [file], len(examples), "MIT", source)
@@ -262,7 +262,7 @@ def _twitter_topic(part: str) -> Callable[[Path], Loaded]:
         if not table["label"].between(0, len(TOPICS) - 1).all():
             raise ConfigError(f"{file}: labels outside 0..{len(TOPICS) - 1}; the set has {len(TOPICS)} topics")
         examples = [
-            Example(set=name, title=repaired(text), topic=int(label))
+            Example(set=name, title=text, topic=int(label))
             for text, label in zip(table["text"], table["label"], strict=True)
         ]
         return examples, _described(name, root, [file], len(examples), "MIT", source)
@@ -280,13 +280,6 @@ def load_phrasebank(root: Path) -> Loaded:
         tone = _position(label.strip(), SENTIMENTS, f"{file}:{number}")
         examples.append(Example(set="phrasebank_all_agree", title=sentence, sentiment=tone))
     return examples, _described("phrasebank_all_agree", root, [file], len(examples), "CC BY-NC-SA 3.0", source)
-
-
-def repaired(text: str) -> str:
-    """A text with its mojibake undone; live feeds state their encoding, the tweets of the public sets lost it."""
-    import ftfy
-
-    return ftfy.fix_text(text)
 
 
 def load_unlabelled(root: Path, labelled: Sequence[Example], share: float, most: int) -> Loaded:

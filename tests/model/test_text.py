@@ -24,6 +24,8 @@ from model.text import MAX_RAW, article_text, clean, normalised
         ("lone \ud800surrogate", "lone surrogate"),
         ("nul \x00 byte", "nul byte"),
         ("Nestlé’s “profit” – 3 %", "Nestlé’s “profit” – 3 %"),
+        ("NestlÃ©â€™s profit", "Nestlé’s profit"),
+        ("Nestl&Atilde;&copy; falls", "Nestlé falls"),
         ("", ""),
     ],
 )
@@ -55,7 +57,9 @@ def test_an_article_is_one_text(title: str, summary: str, text: str) -> None:
     assert article_text(title, summary) == text
 
 
-@pytest.mark.parametrize("text", ["<a " * 400_000, "&amp;" * 250_000, "x" * 1_000_000, "http://" * 150_000])
+@pytest.mark.parametrize(
+    "text", ["<a " * 400_000, "&amp;" * 250_000, "x" * 1_000_000, "http://" * 150_000, "â€" * 500_000]
+)
 def test_a_text_of_a_million_characters_costs_no_more_than_a_long_one(text: str) -> None:
     started = time.perf_counter()
     cleaned = article_text(text, text)
