@@ -73,6 +73,7 @@ class Classifier:
         self._tokenizer = tokenizer
         self._budget = budget
         self._pool = ThreadPoolExecutor(threads, "classifier")
+        self._inputs = {each.name for each in session.get_inputs()}  # DistilBERT takes no token types
         self._outputs = [*HEADS, "embedding"]
         self._on_gpu = session.get_providers()[0] == PROVIDERS["cuda"]
         self.tokens = 0
@@ -142,7 +143,7 @@ class Classifier:
             mask[position, : len(row)] = 1
         inputs = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
         run = run_bound if self._on_gpu else run_plain
-        return run(self._session, inputs, self._outputs)
+        return run(self._session, {name: inputs[name] for name in self._inputs}, self._outputs)
 
 
 def run_plain(

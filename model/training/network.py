@@ -1,6 +1,7 @@
 """The network: a BERT-family encoder, the mean of its token vectors, one linear head per kind of label."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from bus.errors import ConfigError
@@ -17,6 +18,9 @@ from model.labels import HEADS
 from model.training.encoders import encoder_folder
 
 HEADS_FILE = "heads.safetensors"
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+"""BERT's two, and DistilBERT's."""
 
 BATCH = 64
 """Texts of a forward pass without gradients."""
@@ -31,15 +35,17 @@ class Network(nn.Module):
     def __init__(self, encoder: nn.Module, heads: Mapping[str, int], dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = encoder
+        self.segments = "token_type_ids" in signature(encoder.forward).parameters  # DistilBERT knows none
         self.dropout = nn.Dropout(dropout)
         width = int(encoder.config.hidden_size)  # type: ignore[arg-type, union-attr]
         self.heads = nn.ModuleDict({name: nn.Linear(width, labels) for name, labels in heads.items()})
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
         """Logits in the order of the heads, each (texts, labels); last the embedding (texts, width), of length 1."""
-        tokens = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state.float()
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.segments:
+            inputs["token_type_ids"] = token_type_ids
+        tokens = self.encoder(**inputs).last_hidden_state.float()
         mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
         pooled = (tokens * mask).sum(1) / mask.sum(1)
         logits = [head(self.dropout(pooled)) for head in self.heads.values()]
@@ -66,13 +72,11 @@ def pretrained(name: str, dropout: float = 0.0, encoder_dropout: float = 0.0) ->
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        encoder = AutoModel.from_pretrained(
-            folder,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            hidden_dropout_prob=encoder_dropout,
-            attention_probs_dropout_prob=encoder_dropout,
-        )
+        config = AutoConfig.from_pretrained(folder)
+        for each in DROPOUTS:
+            if hasattr(config, each):
+                setattr(config, each, encoder_dropout)
+        encoder = AutoModel.from_pretrained(folder, config=config, attn_implementation="eager", dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError) as error:
         first = str(error).splitlines()[0]

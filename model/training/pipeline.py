@@ -22,10 +22,10 @@ from model.training.data import UNLABELLED, Example, Split, split
 from model.training.distill import opinions, taught, validation
 from model.training.encoders import LICENCES
 from model.training.evaluate import evaluate, fit_temperatures, held_out, references, scored
-from model.training.export import export
+from model.training.export import check_exportable, export
 from model.training.finetune import Lesson, Progress, finetune
 from model.training.mistakes import confusions, quotable
-from model.training.network import average, load, scores_of
+from model.training.network import average, load, pretrained, scores_of
 from model.training.sets import load_sets, load_unlabelled
 from model.training.targets import targets_of
 
@@ -65,7 +65,9 @@ def make_bundle(
     labelled, data = load_sets(tuple(names), root)
     parts = split(labelled, config.development)
     progress(f"{len(parts.train)} texts to train on, {len(parts.development)} kept for development")
-    measured = held_out(root, config.development, progress)  # before the hours of training: what it needs may lack
+    # Before the hours of training: what measuring needs may lack, what is trained may not export.
+    measured = held_out(root, config.development, progress)
+    check_exportable(pretrained(config.encoder)[0])
     with _writing(work):
         read, seconds = _train(config, parts, labelled, root, work, progress)
         story = {"command": command, "training_seconds": round(seconds)}

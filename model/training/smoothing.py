@@ -84,9 +84,10 @@ def _largest(
     model = onnx.load(source)
     model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    taken = [each.name for each in session.get_inputs()]
     found: dict[str, Floats] = {}
     for batch in batches:
-        values: Iterator[Any] = iter(session.run(names, dict(batch)))
+        values: Iterator[Any] = iter(session.run(names, {name: batch[name] for name in taken}))
         for name, value in zip(names, values, strict=True):
             channels = np.abs(value).reshape(-1, value.shape[-1]).max(0)
             found[name] = np.maximum(found.get(name, channels), channels)

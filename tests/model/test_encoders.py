@@ -1,10 +1,13 @@
-"""Encoders that come out of jars: converted, compared with the original, kept."""
+"""Encoders: out of jars (converted, compared with the original, kept), and of the whole BERT family."""
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from bus.errors import ConfigError
+from bus.errors import BundleError, ConfigError
+from model.classifier import Classifier
+from model.training.config import Config
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter, about its age
 
@@ -82,3 +85,50 @@ def test_other_names_are_left_to_transformers() -> None:
     from model.training.encoders import encoder_folder
 
     assert encoder_folder("some/hub-name") == "some/hub-name"
+
+
+FAMILY = {
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
+    "electra": {"embedding_size": 16},
+    "roberta": {"max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 0},
+    "albert": {"embedding_size": 32},
+}
+
+
+def of_family(name: str, encoder: Path, folder: Path) -> Path:
+    """A random encoder of two layers, with the tiny one's tokenizer."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    own = FAMILY[name]
+    config = AutoConfig.for_model(name, vocab_size=len(tokenizer), **({} if "dim" in own else sizes) | own)
+    AutoModel.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    return folder
+
+
+@pytest.mark.parametrize("name", ["distilbert", "electra", "roberta"])
+def test_encoders_of_the_family_are_trained_exported_and_served(
+    name: str, encoder: Path, recipe: Config, data: Path, tmp_path: Path
+) -> None:
+    from model.training.pipeline import make_bundle
+
+    one = msgspec.structs.replace(recipe, encoder=str(of_family(name, encoder, tmp_path / name)))
+    made = make_bundle(one, data, tmp_path / "work", tmp_path / "bundle", lambda line: None)
+
+    assert made.metrics["int8"]["news"]["topic"]["accuracy"] > 0.9
+    (verdict,) = Classifier.load(tmp_path / "bundle", threads=1).classify(["oil slumps sharply today"])
+    assert verdict.topic.label == "Energy | Oil"
+
+
+def test_an_encoder_that_cannot_be_exported_is_refused_before_it_is_trained(
+    encoder: Path, recipe: Config, data: Path, tmp_path: Path
+) -> None:
+    from model.training.pipeline import make_bundle
+
+    one = msgspec.structs.replace(recipe, encoder=str(of_family("albert", encoder, tmp_path / "albert")))
+    lines: list[str] = []
+    with pytest.raises(BundleError, match=r"fused .*not a graph of BERT, RoBERTa, ELECTRA or DistilBERT"):
+        make_bundle(one, data, tmp_path / "work", tmp_path / "bundle", lines.append)
+    assert not any("step" in line for line in lines)
