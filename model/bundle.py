@@ -8,7 +8,11 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from model.drift import Reference
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+PARTIAL = ".partial"
+"""Ending of what is still being written."""
 TOKENIZER = "tokenizer.json"
 ONNX = {"cpu": "model.int8.onnx", "cuda": "model.fp16.onnx"}
 """The model file of each device."""
@@ -150,8 +156,33 @@ def _verify_file(folder: Path, name: str, expected: str) -> None:
         )
 
 
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside the named one; it takes that name when all of it is on the disk, and else is removed."""
+    partial = folder.with_name(folder.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        for file in partial.iterdir():
+            sync(file)
+        partial.rename(folder)
+        sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's names are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest as readable JSON, in one step: a reader sees the old one or the new one."""
-    partial = folder / f"{MANIFEST}.partial"
+    partial = folder / f"{MANIFEST}{PARTIAL}"
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     partial.replace(folder / MANIFEST)

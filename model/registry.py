@@ -5,7 +5,6 @@
   written only after the version that it names is whole and on the disk.
 """
 
-import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,10 @@ from msgspec import Struct
 
 from bus.errors import BundleError
 from bus.messages import utcnow
-from model.bundle import Manifest, load_manifest, verify
+from model.bundle import PARTIAL, Manifest, load_manifest, sync, verify, whole
 
 VERSIONS = "versions"
 LIVE = "live.json"
-PARTIAL = ".partial"
-"""Ending of a version that is still being copied; what a crash left behind is removed by the next copy."""
 
 
 class Live(Struct, frozen=True):
@@ -82,18 +79,14 @@ def add(folder: Path, bundle: Path) -> Manifest:
     target = folder / VERSIONS / manifest.version
     if target.is_dir():
         return verify(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir()
-        for file in bundle.iterdir():
-            _sync(shutil.copyfile(file, partial / file.name))
-        verify(partial)
-        partial.rename(target)
-        _sync(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as partial:
+            partial.mkdir()
+            for file in bundle.iterdir():
+                shutil.copyfile(file, partial / file.name)
+            verify(partial)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise BundleError(f"{target}: cannot be written ({error.strerror}); the registry is as it was") from error
     return manifest
 
@@ -136,18 +129,9 @@ def _write(folder: Path, now: Live) -> Live:
     partial = folder / f"{LIVE}{PARTIAL}"
     try:
         partial.write_bytes(msgspec.json.encode(now))
-        _sync(partial)
+        sync(partial)
         partial.replace(folder / LIVE)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise BundleError(f"{folder / LIVE}: cannot be written ({error.strerror}); it is as it was") from error
     return now
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or a folder's names are on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

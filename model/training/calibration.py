@@ -39,11 +39,16 @@ def _loss(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: f
     return float((normaliser - scaled[np.arange(len(labels)), labels]).mean())
 
 
+def bins_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin, 0 to :data:`BINS` - 1, of each probability."""
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+
+
 def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """The expected calibration error: how far confidence and accuracy lie apart, mean over bins of confidence."""
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = bins_of(confidence)
     error = 0.0
     for number in np.unique(bins):
         inside = bins == number

@@ -116,20 +116,21 @@ def scored(score: Scorer, examples: Sequence[Example]) -> Scores:
     return score([article_text(example.title, example.summary) for example in examples])
 
 
-def _news(examples: Sequence[Example]) -> NDArray[np.bool_]:
+def of_news(examples: Sequence[Example]) -> NDArray[np.bool_]:
+    """Which examples are news; all of them, where none is."""
     news = np.array([example.set in NEWS for example in examples])
     return news if news.any() else ~news
 
 
 def references(scores: Scores, examples: Sequence[Example], temperatures: Mapping[str, float]) -> dict[str, Reference]:
     """By head, the model's answers on the news, right or wrong: what a live stream's answers are compared with."""
-    news = _news(examples)
+    news = of_news(examples)
     return {head: reference_of(calibrated(scores.logits[head][news], temperatures[head])) for head in HEADS}
 
 
 def fit_temperatures(scores: Scores, examples: Sequence[Example]) -> dict[str, float]:
     """A temperature for each head, from the examples of :data:`NEWS` (from all, if there are none)."""
-    news = _news(examples)
+    news = of_news(examples)
     temperatures = {}
     for head in HEADS:
         labels = labels_of(examples, head)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.classifier import Scores, calibrated
 from model.labels import HEADS
 from model.training.data import NONE, Example, labels_of
-from model.training.evaluate import NEWS, confusion
+from model.training.evaluate import confusion, of_news
 
 WORST = 50
 """Mistakes that a report lists of each head and set."""
@@ -67,7 +67,7 @@ def worst(
 
 def confusions(scores: Scores, examples: Sequence[Example], temperatures: Mapping[str, float]) -> list[Confusion]:
     """The labels of the news that are most often taken for others, head by head."""
-    news = np.array([example.set in NEWS for example in examples])
+    news = of_news(examples)
     found = []
     for head, classes in HEADS.items():
         labels = labels_of(examples, head)

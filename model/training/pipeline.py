@@ -12,7 +12,7 @@ import msgspec
 from safetensors import SafetensorError
 
 from bus.errors import BundleError
-from model.bundle import ONNX, DataSet, Manifest, sha256_of, version_of, write_manifest
+from model.bundle import ONNX, DataSet, Manifest, sha256_of, version_of, whole, write_manifest
 from model.classifier import Classifier, usable_cores
 from model.labels import HEADS
 from model.text import article_text
@@ -179,19 +179,6 @@ def _half(folder: Path, progress: Progress) -> Classifier:
     except BundleError as error:
         progress(f"fp16 is measured on the CPU: {error}")
         return Classifier.load(folder, file=ONNX["cuda"])
-
-
-@contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill beside the named one, which takes its name when it is whole and is removed when it is not."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _manifest(

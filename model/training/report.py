@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.classifier import Scores, calibrated
 from model.labels import HEADS
-from model.training.calibration import BINS
+from model.training.calibration import BINS, bins_of
 from model.training.data import NONE, Example, by_set, labels_of
 from model.training.evaluate import Figures, confusion
 from model.training.mistakes import Mistake, worst
@@ -93,7 +93,7 @@ def reliability_picture(probabilities: NDArray[np.float64], labels: NDArray[np.i
     from matplotlib.figure import Figure
 
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = bins_of(confidence)
     used = np.unique(bins)
     figure = Figure(figsize=(3.6, 3.4))
     axes = figure.subplots()
