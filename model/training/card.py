@@ -24,8 +24,8 @@ would want it. One forward pass also gives an embedding of length 1.
 
 {data}
 
-The development part is {development:.0%} of the days (for undated sets, of the titles), chosen by hash; no training saw
-it, nor any other text with the same title. The texts are not part of this bundle.
+The development part is {development:.0%} of the days, and of the titles of SEntFiN, chosen by hash; no training saw it,
+nor any other text with the same title. The texts are not part of this bundle.
 
 ## Figures
 
