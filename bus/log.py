@@ -47,6 +47,41 @@ class Partition(NamedTuple):
     number: int
 
 
+class Change(NamedTuple):
+    """Where a topic is not as it should be."""
+
+    topic: str
+    setting: str
+    """``topic`` where it does not exist, ``partitions``, or the log's own name of a setting."""
+    now: str
+    wanted: str
+    obstacle: str = ""
+    """Why it cannot be changed, and what to do; empty when :meth:`Log.apply` changes it."""
+
+
+def partition_change(topic: TopicSpec, now: int, addable: bool) -> Change | None:
+    """What stands between a topic and its number of partitions.
+
+    Args:
+        now: how many it has.
+        addable: whether this log can add partitions to a topic.
+    """
+    if now == topic.partitions:
+        return None
+    if now > topic.partitions:
+        obstacle = f"partitions cannot be taken away: set partitions = {now}"
+    elif topic.keyed_state:
+        obstacle = (
+            f"the state of each series stays in the partition of its key: set partitions = {now}, or start with new"
+            " topics and replay the archive's articles"
+        )
+    elif not addable:
+        obstacle = f"this log's partitions are chosen when it is made: set partitions = {now}"
+    else:
+        obstacle = ""
+    return Change(topic.name, "partitions", str(now), str(topic.partitions), obstacle)
+
+
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key: CRC-32 modulo the number of partitions.
 
@@ -141,6 +176,17 @@ class Log(ABC):
     @abstractmethod
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """Create the topics that do not exist yet; those of the embedded log that do get their new retention."""
+
+    @abstractmethod
+    def changes(self, topics: Iterable[TopicSpec]) -> list[Change]:
+        """Where the log's topics are not as they should be, topic by topic; looks and changes nothing."""
+
+    @abstractmethod
+    def apply(self, topics: Iterable[TopicSpec]) -> None:
+        """Create what is missing and change what :meth:`changes` names without an obstacle; no record is lost by it.
+
+        Shorter retention lets old records go at the log's next cleaning.
+        """
 
     @abstractmethod
     def delete_topic(self, topic: str) -> None:

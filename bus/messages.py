@@ -266,6 +266,16 @@ class DeadLetter(Message):
     """Where it came from when not from the log: a file and line, a URL, an address."""
 
 
+class Settled(Message):
+    """A person has dealt with a dead letter (topic ``news.dead``, key: the letter's)."""
+
+    settles: int
+    """The letter's offset."""
+    how: str
+    """``requeued`` or ``dropped``."""
+    at: datetime
+
+
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()

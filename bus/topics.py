@@ -16,6 +16,8 @@ class TopicSpec:
     """Keep the newest record of each key instead of deleting by age."""
     retention_seconds: float = 7 * DAY
     """Age after which a record may go; for a compacted topic, the age that a superseded record keeps at least."""
+    keyed_state: bool = False
+    """A key must stay in its partition, since the state of what it names lives in the partition of that number."""
 
 
 ARTICLES = "news.articles"
@@ -36,8 +38,8 @@ def news_topics(partitions: int = 4, retention_days: float = 7.0) -> list[TopicS
     return [
         TopicSpec(ARTICLES, partitions, retention_seconds=age),
         TopicSpec(SCORED, partitions, retention_seconds=age),
-        TopicSpec(TALLIES, partitions, retention_seconds=age),
-        TopicSpec(TRENDS, partitions, compacted=True, retention_seconds=HOUR),
+        TopicSpec(TALLIES, partitions, retention_seconds=age, keyed_state=True),
+        TopicSpec(TRENDS, partitions, compacted=True, retention_seconds=HOUR, keyed_state=True),
         TopicSpec(SPIKES, 1, retention_seconds=max(age, 30 * DAY)),
         TopicSpec(DEAD, 1, retention_seconds=max(age, 30 * DAY)),
     ]

@@ -17,7 +17,7 @@ from bus.embedded.database import (
     translated,
     writing,
 )
-from bus.log import Entry, Log, Record
+from bus.log import Change, Entry, Log, Record, partition_change
 from bus.topics import TopicSpec
 
 CLEAN_CHUNK = 10_000
@@ -69,6 +69,24 @@ class EmbeddedLog(Log):
                 else:
                     change = "UPDATE topics SET retention = ? WHERE name = ?"
                     connection.execute(change, (topic.retention_seconds, topic.name))
+
+    def changes(self, topics: Iterable[TopicSpec]) -> list[Change]:
+        found: list[Change] = []
+        with translated(self.path):
+            existing = dict(self._connection().execute("SELECT name, retention FROM topics"))
+        for topic in topics:
+            retention = existing.get(topic.name)
+            if retention is None:
+                found.append(Change(topic.name, "topic", "missing", f"{topic.partitions} partitions"))
+                continue
+            if partitions := partition_change(topic, self.partitions(topic.name), addable=False):
+                found.append(partitions)
+            if retention != topic.retention_seconds:
+                found.append(Change(topic.name, "retention", f"{retention:g} s", f"{topic.retention_seconds:g} s"))
+        return found
+
+    def apply(self, topics: Iterable[TopicSpec]) -> None:
+        self.create_topics(topics)
 
     def delete_topic(self, topic: str) -> None:
         connection = self._connection()

@@ -94,7 +94,7 @@ class TransactionalProducer:
 
     Args:
         transactional_id: the name by which the broker fences an earlier producer of the same name.
-        partitions: tells a topic's number of partitions; raises UnknownTopic.
+        partitions: raises UnknownTopic for a topic that does not exist, of which the producer would wait to hear.
     """
 
     def __init__(
@@ -131,7 +131,10 @@ class TransactionalProducer:
     def send(self, records: Sequence[Record]) -> None:
         """Write records in the open transaction. Raises UnknownTopic before anything is sent."""
         assert self._producer is not None
-        counts = {topic: self._partitions(topic) for topic in {record.topic for record in records}}
+        counts = {}
+        for topic in {record.topic for record in records}:
+            self._partitions(topic)
+            counts[topic] = len(self._producer.partitions_for(topic))  # it refuses partitions that it has not heard of
         for record in records:
             future = self._producer.send(
                 record.topic,

@@ -8,10 +8,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource, ConfigResourceType
 
+from bus.errors import LogError
 from bus.kafka.client import UNKNOWN, TransactionalProducer, entry_of, translated
 from bus.kafka.consumer import KafkaLogConsumer
-from bus.log import Entry, Log, Record
+from bus.log import Change, Entry, Log, Record, partition_change
 from bus.topics import TopicSpec
 
 METADATA_SECONDS = 30.0
@@ -58,7 +60,7 @@ class KafkaLog(Log):
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._servers = list(servers)
-        self._options = options
+        self._options = {"metadata_max_age_ms": int(METADATA_SECONDS * 1000)} | options
         self._timing = {
             "session_timeout_ms": int(session_seconds * 1000),
             "heartbeat_interval_ms": int(session_seconds * 1000 / 4),
@@ -67,7 +69,7 @@ class KafkaLog(Log):
         self._lock = threading.RLock()
         self._known: dict[str, tuple[float, int]] = {}
         with translated(self._servers, "connecting"):
-            self._admin = KafkaAdminClient(bootstrap_servers=self._servers, **options)
+            self._admin = KafkaAdminClient(bootstrap_servers=self._servers, **self._options)
         self._producer = self._new_producer("squall-publish")
         self._reader: KafkaConsumer | None = None
 
@@ -81,6 +83,44 @@ class KafkaLog(Log):
                 self._admin.create_topics(missing, wait_for_metadata=True)
             except kafka_errors.TopicAlreadyExistsError:  # another role was faster
                 self._admin.wait_for_topics(list(missing))
+
+    def changes(self, topics: Iterable[TopicSpec]) -> list[Change]:
+        found: list[Change] = []
+        with self._lock, translated(self._servers, "looking at the topics"):
+            existing = set(self._admin.list_topics())
+            for topic in topics:
+                if topic.name not in existing:
+                    found.append(Change(topic.name, "topic", "missing", f"{topic.partitions} partitions"))
+                    continue
+                if partitions := partition_change(topic, self._look_up(topic.name), addable=True):
+                    found.append(partitions)
+                wanted: dict[str, str] = _options(topic)["configs"]
+                resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, dict.fromkeys(wanted))
+                now = self._admin.describe_configs([resource], config_filter="all")["topic"][topic.name]
+                found += [
+                    Change(topic.name, name, now[name]["value"], value)
+                    for name, value in wanted.items()
+                    if now[name]["value"] != value
+                ]
+        return found
+
+    def apply(self, topics: Iterable[TopicSpec]) -> None:
+        specs = {topic.name: topic for topic in topics}
+        self.create_topics(specs.values())
+        possible = [change for change in self.changes(specs.values()) if not change.obstacle]
+        settings: dict[str, dict[str, str]] = {}
+        with self._lock, translated(self._servers, "changing the topics"):
+            for change in possible:
+                if change.setting == "partitions":
+                    self._admin.create_partitions({change.topic: int(change.wanted)})
+                    self._known.pop(change.topic, None)
+                else:
+                    settings.setdefault(change.topic, {})[change.setting] = change.wanted
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name, values) for name, values in settings.items()]
+            answers = self._admin.alter_configs(resources)["topic"] if resources else {}
+        refused = [f"{name}: {answer}" for name, answer in answers.items() if answer != "OK"]
+        if refused:
+            raise LogError(f"kafka:{','.join(self._servers)}: settings refused: {'; '.join(refused)}")
 
     def delete_topic(self, topic: str) -> None:
         with self._lock, translated(self._servers, f"deleting topic {topic!r}"):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from squall.commands import alerts, bench, dashboards, ingest, log, model, roles, setup
+from squall.commands import alerts, bench, dashboards, dead, ingest, log, model, roles, setup
 
 COMMANDS: list[Callable[[typer.Typer], None]] = [
     setup.register,
@@ -14,5 +14,6 @@ COMMANDS: list[Callable[[typer.Typer], None]] = [
     alerts.register,
     dashboards.register,
     log.register,
+    dead.register,
     bench.register,
 ]

@@ -26,16 +26,22 @@ def bundle_of(settings: "Settings") -> Path:
 
 
 def open_log(settings: "Settings") -> "Log":
-    """The log that the settings name, with every topic in place.
+    """The log that the settings name, with every topic in place; raises as :func:`log_of`."""
+    from bus.topics import news_topics
+
+    log = log_of(settings)
+    log.create_topics(news_topics(settings.partitions, settings.retention_days))
+    return log
+
+
+def log_of(settings: "Settings") -> "Log":
+    """The log that the settings name, as it is.
 
     Raises:
         ConfigError: the setting is neither ``sqlite:FILE`` nor ``kafka:HOST:PORT``.
         LogError: the log cannot be opened or reached.
     """
     from bus.open import open_log as opened
-    from bus.topics import news_topics
 
     address = f"sqlite:{settings.log_file}" if settings.log_file else settings.log
-    log = opened(address, settings.kafka_options, settings.kafka_session_seconds)
-    log.create_topics(news_topics(settings.partitions, settings.retention_days))
-    return log
+    return opened(address, settings.kafka_options, settings.kafka_session_seconds)

@@ -126,3 +126,32 @@ def test_a_broker_that_falls_silent_is_reported_and_neither_stops_a_stop_nor_cos
         assert not role.is_alive()
         broker.resume()
         assert copied(log, target) == [b"%02d" % i for i in range(20)]
+
+
+def test_partitions_are_added_where_no_state_hangs_on_them_and_a_running_member_reads_them(kafka_broker: str) -> None:
+    with KafkaLog([kafka_broker], {"metadata_max_age_ms": 1_000}) as log:
+        add_partitions(log)
+
+
+def add_partitions(log: KafkaLog) -> None:
+    topic = f"grows.{uuid.uuid4().hex[:8]}"
+    log.create_topics([TopicSpec(topic, 1)])
+    log.publish([Record(topic, f"k{i}", b"before") for i in range(5)])
+    wider = [TopicSpec(topic, 3)]
+    with log.consumer("g." + topic, [topic]) as consumer:
+        entries: list[Entry] = []
+        wait_until(lambda: bool(entries.extend(consumer.poll(100, 0.5)) or len(entries) == 5), 30, "the first records")
+        assert [change.setting for change in log.changes(wider)] == ["partitions"]
+        log.apply(wider)
+        written = [Record(topic, f"k{i}", b"after") for i in range(20)]
+        log.publish(written)  # by a producer that knows the old ones: it goes on with those until it hears of the new
+        time.sleep(2)
+        log.publish(written)
+        assert all(end > 0 for end in log.ends(topic))
+        seen: set[tuple[int, int]] = set()
+
+        def all_seen() -> bool:
+            seen.update((entry.partition, entry.offset) for entry in consumer.poll(100, 0.5) if entry.value == b"after")
+            return len(seen) == 40
+
+        wait_until(all_seen, 60, "the records of the new partitions")

@@ -10,8 +10,8 @@ import pytest
 
 from bus.embedded import EmbeddedLog
 from bus.errors import Fenced, UnknownTopic
-from bus.log import Consumer, Entry, Log, Record, partition_of
-from bus.topics import TopicSpec
+from bus.log import Change, Consumer, Entry, Log, Record, partition_of
+from bus.topics import DAY, TopicSpec
 from tests.services.ports import wait_until
 
 _names = itertools.count(int(time.time() * 1000))
@@ -369,3 +369,28 @@ def test_empty_keys_values_and_unicode_survive(log: Log) -> None:
     written = [Record(topic, "", b""), Record(topic, "topic:M&A | Investments", "Zürich 銀行".encode())]
     log.publish(written)
     assert [(e.key, e.value) for e in log.read(topic, 0)] == [(r.key, r.value) for r in written]
+
+
+def test_topics_are_compared_with_what_they_should_be_and_brought_there(log: Log) -> None:
+    topic = new_topic(log, partitions=2)
+    log.publish(records(topic, 3))
+    wanted = [TopicSpec(topic, 2, retention_seconds=3 * DAY), TopicSpec(f"{topic}.new", 1)]
+
+    (age, missing) = log.changes(wanted)
+    assert (age.topic, age.obstacle, missing) == (topic, "", Change(f"{topic}.new", "topic", "missing", "1 partitions"))
+    assert log.changes(wanted) == [age, missing], "looking changes nothing"
+
+    log.apply(wanted)
+    wait_until(lambda: log.changes(wanted) == [], 10, "the changes to take effect")
+    assert len(list(log.read_all(topic))) == 3
+
+
+def test_partitions_that_hold_state_stay_as_they_are(log: Log) -> None:
+    topic = new_topic(log, partitions=2)
+    for partitions, reason in ((3, "state of each series"), (1, "cannot be taken away: set partitions = 2")):
+        wanted = [TopicSpec(topic, partitions, keyed_state=True)]
+        (change,) = log.changes(wanted)
+        assert (change.setting, change.now, change.wanted) == ("partitions", "2", str(partitions))
+        assert reason in change.obstacle
+        log.apply(wanted)
+        assert log.partitions(topic) == 2

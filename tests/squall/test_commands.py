@@ -97,7 +97,7 @@ def test_an_unknown_setting_is_one_line(tmp_path: Path) -> None:
     assert "colour" in done.stderr
 
 
-def test_dead_letters_are_listed_shown_and_requeued(tmp_path: Path) -> None:
+def test_dead_letters_are_listed_shown_requeued_and_dropped(tmp_path: Path) -> None:
     with EmbeddedLog(tmp_path / "var" / "log.db") as log:
         log.create_topics(news_topics())
         letter = DeadLetter(
@@ -111,15 +111,22 @@ def test_dead_letters_are_listed_shown_and_requeued(tmp_path: Path) -> None:
         mended.write_bytes(b"{mended}")
         assert squall(tmp_path, "dead", "requeue", "0", "--value", str(mended)).returncode == 0
         assert [(entry.key, entry.value) for entry in log.read_all(ARTICLES)] == [("key", b"{mended}")]
+        assert squall(tmp_path, "dead", "list").stdout == "0 dead letters\n", "what was requeued is settled"
+        assert "requeued  " in squall(tmp_path, "dead", "list", "--all").stdout
         assert "no dead letter 5" in squall(tmp_path, "dead", "show", "5").stderr
         missing = squall(tmp_path, "dead", "requeue", "0", "--value", "none.json")
         assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
         log.publish([Record(DEAD, "bad", b"{"), Record(DEAD, "cut", encode(msgspec.structs.replace(letter, length=9)))])
         listed = squall(tmp_path, "dead", "list").stdout
-        assert "1  unreadable: " in listed
-        assert "3 dead letters" in listed
-        cut = squall(tmp_path, "dead", "requeue", "2")
-        assert "dead letter 2 holds the first 2 of 9 bytes" in cut.stderr
+        assert "2  unreadable: " in listed
+        assert "2 dead letters" in listed
+        assert "unreadable" in squall(tmp_path, "dead", "show", "2").stdout
+        cut = squall(tmp_path, "dead", "requeue", "3")
+        assert "dead letter 3 holds the first 2 of 9 bytes" in cut.stderr
+        assert "dead letter 2: unreadable" in squall(tmp_path, "dead", "requeue", "2").stderr
+        assert "off the list" in squall(tmp_path, "dead", "drop", "2").stdout
+        assert "1 dead letters" in squall(tmp_path, "dead", "list").stdout
+        assert "no dead letter 1" in squall(tmp_path, "dead", "drop", "1").stderr, "a note is no letter"
 
 
 def test_an_unknown_log_level_is_one_line(tmp_path: Path) -> None:
@@ -135,6 +142,22 @@ def test_topics_are_shown_with_their_lag(tmp_path: Path) -> None:
         log.create_topics(news_topics())
         log.publish([Record(ARTICLES, "key", b"{}")])
     assert re.search(r"news\.articles +4 partitions +1 written +worker lags 1", squall(tmp_path, "topics").stdout)
+
+
+def test_topics_are_compared_with_the_settings_and_changed_only_on_demand(tmp_path: Path) -> None:
+    with EmbeddedLog(tmp_path / "var" / "log.db") as log:
+        log.create_topics(news_topics(partitions=2))
+    wanted = ("--set", "retention_days=3", "--set", "partitions=2")
+    for _ in range(2):
+        shown = squall(tmp_path, *wanted, "topics", "apply")
+        assert "news.articles   retention: 604800 s -> 259200 s" in shown.stdout
+        assert "3 changes; --yes makes them" in shown.stdout
+    assert "3 changes made" in squall(tmp_path, *wanted, "topics", "apply", "--yes").stdout
+    assert "as the settings want them" in squall(tmp_path, *wanted, "topics", "apply").stdout
+
+    refused = squall(tmp_path, "--set", "retention_days=3", "topics", "apply", "--yes")
+    assert refused.returncode == 1
+    assert "news.trends     partitions: 2 -> 4  (not possible: the state of each series" in refused.stdout
 
 
 def commands() -> list[str]:
