@@ -81,7 +81,9 @@ class StageMetrics:
     """What every stage tells Prometheus of its reading."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.lag = Gauge("squall_consumer_lag", "Records not committed yet.", ["group", "topic"], registry=registry)
+        self.lag = Gauge(
+            "squall_consumer_lag", "Records not committed yet.", ["group", "topic", "partition"], registry=registry
+        )
         self.dead = Counter(
             "squall_dead_letters_total", "Records put aside in news.dead.", ["stage"], registry=registry
         )
@@ -180,6 +182,8 @@ class _Loop:
         self._error: Exception | None = None
         """What it failed with."""
         self._measured = 0.0
+        self._reported: set[Partition] = set()
+        """Partitions whose lag Prometheus was told."""
 
     def step(self) -> bool:
         """Poll, handle, commit; whether there was anything to do."""
@@ -243,8 +247,9 @@ class _Loop:
         if time.monotonic() - self._measured < LAG_SECONDS:
             return
         self._measured = time.monotonic()
-        waiting = dict.fromkeys(self._stage.topics, 0)
-        for partition, count in self._consumer.lag().items():
-            waiting[partition.topic] += count
-        for topic, count in waiting.items():
-            self._metrics.lag.labels(self._stage.name, topic).set(count)
+        lag = self._consumer.lag()
+        for partition in self._reported - lag.keys():  # its new owner reports it now
+            self._metrics.lag.remove(self._stage.name, partition.topic, partition.number)
+        self._reported = set(lag)
+        for partition, count in lag.items():
+            self._metrics.lag.labels(self._stage.name, partition.topic, partition.number).set(count)

@@ -71,10 +71,9 @@ def test_everything_on_the_log_is_archived(log: EmbeddedLog, lite: Store) -> Non
 
     with running(log, lite, registry):
         until_archived(log)
+        own = [{"group": "archive", "topic": SCORED, "partition": str(n)} for n in range(log.partitions(SCORED))]
         wait_until(
-            lambda: registry.get_sample_value("squall_consumer_lag", {"group": "archive", "topic": SCORED}) == 0,
-            5,
-            "lag",
+            lambda: all(registry.get_sample_value("squall_consumer_lag", labels) == 0 for labels in own), 5, "no lag"
         )
 
     assert lite.read.totals()["negative"] == 50

@@ -1,7 +1,8 @@
 """The loop of every stage: what becomes of batches when something fails."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bus.log import Entry, Log, Partition, Record
 from bus.messages import DeadLetter, decode
 from bus.stage import Stage, run_stage
 from bus.topics import DEAD, TopicSpec
+from tests.services.ports import wait_until
 
 
 @pytest.fixture
@@ -47,19 +49,24 @@ class Copy(Stage):
         return [Record("out", entry.key, entry.value) for entry in entries]
 
 
-def run_until(log: Log, stage: Stage, done: Callable[[], bool], registry: CollectorRegistry | None = None) -> None:
-    """Run the stage in a thread until ``done``."""
+@contextmanager
+def running(log: Log, stage: Stage, registry: CollectorRegistry) -> Iterator[None]:
+    """Run the stage in a thread."""
     stop = threading.Event()
-    arguments = {"batch": 10, "stop": stop, "registry": registry or CollectorRegistry()}
+    arguments = {"batch": 10, "stop": stop, "registry": registry}
     thread = threading.Thread(target=run_stage, args=(log, stage), kwargs=arguments)
     thread.start()
-    waited = threading.Event()
-    for _ in range(400):
-        if done():
-            break
-        waited.wait(0.05)
-    stop.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def run_until(log: Log, stage: Stage, done: Callable[[], bool], registry: CollectorRegistry | None = None) -> None:
+    """Run the stage in a thread until ``done``."""
+    with running(log, stage, registry or CollectorRegistry()):
+        wait_until(done, 20, "the stage's work")
     assert done()
 
 
@@ -73,6 +80,21 @@ def test_records_flow_through_and_the_state_agrees(log: EmbeddedLog) -> None:
     run_until(log, stage, lambda: len(written(log, "out")) == 50)
     assert stage.count == 50
     assert log.lag("copy", "in") == 0
+
+
+def test_the_lag_of_a_partition_is_told_by_its_owner_alone(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus.stage, "LAG_SECONDS", 0.0)
+    first, second = CollectorRegistry(), CollectorRegistry()
+
+    def told(registry: CollectorRegistry) -> set[str]:
+        labels = [{"group": "copy", "topic": "in", "partition": number} for number in "01"]
+        return {each["partition"] for each in labels if registry.get_sample_value("squall_consumer_lag", each) == 0}
+
+    with running(log, Copy(log), first):
+        wait_until(lambda: told(first) == {"0", "1"}, 10, "one member to tell of both partitions")
+        with running(log, Copy(log), second):
+            wait_until(lambda: {*map(tuple, (told(first), told(second)))} == {("0",), ("1",)}, 10, "one each")
+        wait_until(lambda: told(first) == {"0", "1"}, 10, "the partition to come back")
 
 
 def test_a_poison_record_goes_to_the_dead_letters_and_no_other_is_lost(log: EmbeddedLog) -> None:

@@ -48,7 +48,7 @@ GAUGES: dict[str, tuple[dict[str, list[str]], float]] = {
     "squall_negative_expected": (SERIES, 2.0),
     "squall_negative_surprise": (SERIES, 4.0),
     "squall_spike_active": ({"series": ["all", "topic:banking"], "horizon": ["1h"]}, 1.0),
-    "squall_consumer_lag": ({"group": ["worker"], "topic": ["news.articles"]}, 3.0),
+    "squall_consumer_lag": ({"group": ["worker"], "topic": ["news.articles"], "partition": ["0", "1"]}, 3.0),
     "squall_role_up": ({"role": ["ingest", "worker", "trends", "archive", "alerts"]}, 1.0),
     "squall_model_info": ({"version": ["2026-11-01"], "device": ["cpu"]}, 1.0),
     "squall_alerts_pending": ({}, 0.0),
