@@ -39,6 +39,9 @@ class IngestMetrics:
         self.waits = Counter(
             "squall_ingest_log_waits", "Times that publishing waited for a full or unreachable log.", registry=registry
         )
+        self.spooled = Gauge(
+            "squall_ingest_spooled_bytes", "Bytes that wait on disk for the log to take them.", registry=registry
+        )
         self.results = Counter(
             "squall_crawl_results",
             "Looks at a source, by what became of them.",

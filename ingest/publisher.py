@@ -3,18 +3,19 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from bus.errors import LogError, LogFull, LogUnreachable
 from bus.log import Log, Record
-from bus.messages import Article, DeadLetter, encode, utcnow
+from bus.messages import DeadLetter, encode, utcnow
 from bus.topics import ARTICLES, DEAD
 from ingest.articles import Made
 from ingest.metrics import IngestMetrics
 from ingest.refusals import Refused
 from ingest.seen import Seen
+from ingest.spool import Spool
 
 BATCH = 1_000
 """Most records of one publish: about a megabyte, and one fsync of the embedded log."""
@@ -30,8 +31,6 @@ MAX_DEAD = 100_000
 
 MAX_LOGGED = 10
 """Refused records that are logged one by one; a file of a million broken lines must not bury everything else."""
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -62,13 +61,19 @@ class Publisher:
         metrics: where to count.
         stop: ends waiting for the log.
         days: how long ids are remembered (the log's retention).
+        spool: where records wait while the log takes none; :meth:`drain` must run then.
     """
 
-    def __init__(self, log: Log, metrics: IngestMetrics, stop: threading.Event, days: float = 7.0) -> None:
+    def __init__(
+        self, log: Log, metrics: IngestMetrics, stop: threading.Event, days: float = 7.0, spool: Spool | None = None
+    ) -> None:
         self._log = log
         self._metrics = metrics
         self._stop = stop
         self._days = days
+        self._spool = spool
+        if spool:
+            metrics.spooled.set_function(lambda: spool.bytes)
         self._seen: Seen | None = None
         self._lock = threading.Lock()
         self._refusals = 0
@@ -76,8 +81,8 @@ class Publisher:
     def publish(self, made: Sequence[Made], label: str, wait: bool = True) -> Published:
         """Publish the new ones among these articles, in order.
 
-        While the log is full or unreachable this blocks, and with it the caller: that is what slows a crawler or a
-        replay down to what the log takes.
+        While the log is full or unreachable they go to the spool. Without one, or when it is full, this blocks, and
+        with it the caller: that is what slows a crawler or a replay down to what the log takes.
 
         Args:
             made: the articles.
@@ -92,8 +97,8 @@ class Publisher:
         accepted: list[bool] = []
         for start in range(0, len(made), BATCH):
             part = made[start : start + BATCH]
-            articles = [each.article for each in part]
-            accepted += self._patiently(lambda articles=articles: self._publish_new(articles), wait)  # type: ignore[misc]
+            records = [Record(ARTICLES, each.article.id, encode(each.article)) for each in part]
+            accepted += self._patiently(records, wait)
             for each, new in zip(part, accepted[start:], strict=True):
                 if new and each.date_problem:
                     self._metrics.dates.labels(each.date_problem).inc()
@@ -114,7 +119,7 @@ class Publisher:
         """Write dead letters; waits and raises like :meth:`publish`."""
         for start in range(0, len(letters), BATCH):
             records = [Record(DEAD, letter.origin, encode(letter)) for letter in letters[start : start + BATCH]]
-            self._patiently(lambda records=records: self._log.publish(records), wait)  # type: ignore[misc]
+            self._patiently(records, wait)
 
     def refuse(self, error: Refused, value: bytes, origin: str, at: datetime | None = None) -> DeadLetter:
         """Count a refused record and return its dead letter, to be buried with others."""
@@ -126,23 +131,64 @@ class Publisher:
                 _log.warning("further refusals are only counted; 'squall dead list' shows them")
         return DeadLetter(stage="ingest", error=str(error), value=value[:MAX_DEAD], at=at or utcnow(), origin=origin)
 
-    def _publish_new(self, articles: Sequence[Article]) -> list[bool]:
+    def drain(self) -> None:
+        """Publish what the spool holds as soon as the log takes it, until told to stop.
+
+        Raises:
+            LogError: the log failed in a way that waiting does not mend.
+        """
+        assert self._spool is not None
+        pause = FIRST_WAIT
+        while not self._stop.wait(pause):
+            batch = self._spool.oldest()
+            if batch is None:
+                pause = FIRST_WAIT
+                continue
+            file, records = batch
+            try:
+                self._publish_new(records)
+            except (LogFull, LogUnreachable) as error:
+                self._metrics.waits.inc()
+                pause = min(2 * pause, LONGEST_WAIT)
+                _log.warning("the log takes nothing (%s); %d bytes wait in the spool", error, self._spool.bytes)
+            else:
+                self._spool.drop(file, records)
+                pause = 0.0
+
+    def _publish_new(self, records: Sequence[Record]) -> list[bool]:
+        """Publish the records whose articles are new, and all others; for each whether it was published."""
         with self._lock:
             now = time.time()
             # Inside every attempt: when a publish that seemed to fail has succeeded after all, its ids are found here.
             if self._seen is None:
                 self._seen = Seen(self._log, self._days)
             self._seen.catch_up(now)
-            known = set[str]()
-            accepted = []
-            for article, seen in zip(articles, self._seen.contains([a.id for a in articles]), strict=True):
-                accepted.append(not seen and article.id not in known)
-                known.add(article.id)
-            new = [article for article, wanted in zip(articles, accepted, strict=True) if wanted]
+            accepted = self._new(records)
+            new = [record for record, wanted in zip(records, accepted, strict=True) if wanted]
             if new:
-                self._log.publish([Record(ARTICLES, article.id, encode(article)) for article in new])
-                self._note([article.id for article in new], now)
+                self._log.publish(new)
+                self._note([record.key for record in new if record.topic == ARTICLES], now)
             return accepted
+
+    def _new(self, records: Sequence[Record], waiting: Collection[str] = ()) -> list[bool]:
+        """For each record whether it is no article that has been published, waits or stood before it in the batch."""
+        keys = [record.key for record in records]
+        seen = self._seen.contains(keys) if self._seen else [False] * len(keys)
+        known = set[str]()
+        accepted = []
+        for record, published in zip(records, seen, strict=True):
+            is_known = published or record.key in known or record.key in waiting
+            accepted.append(record.topic != ARTICLES or not is_known)
+            known.add(record.key)
+        return accepted
+
+    def _spooled(self, records: Sequence[Record]) -> list[bool] | None:
+        """Put the new ones among the records into the spool; None where it has no room."""
+        assert self._spool is not None
+        with self._lock:
+            accepted = self._new(records, self._spool.keys)
+            new = [record for record, wanted in zip(records, accepted, strict=True) if wanted]
+            return accepted if not new or self._spool.put(new) else None
 
     def _note(self, ids: Sequence[str], now: float) -> None:
         assert self._seen is not None
@@ -151,16 +197,24 @@ class Publisher:
         except LogError:
             _log.debug("could not look at the log's ends; the next publish reads back what this one wrote")
 
-    def _patiently(self, attempt: Callable[[], T], wait: bool) -> T:
+    def _patiently(self, records: Sequence[Record], wait: bool) -> list[bool]:
+        """Publish, or spool, or wait until one of them succeeds; for each record whether it was new."""
         pause = FIRST_WAIT
         while True:
             try:
-                return attempt()
+                if not (self._spool and self._spool.bytes):
+                    return self._publish_new(records)
+                problem: object = "what came before still waits in the spool"
             except (LogFull, LogUnreachable) as error:
-                if not wait:
+                if not (wait or self._spool):
                     raise
-                self._metrics.waits.inc()
-                _log.warning("the log takes nothing (%s); trying again in %g s", error, pause)
+                problem = error
+            if self._spool and (accepted := self._spooled(records)) is not None:
+                return accepted
+            if not wait:
+                raise LogUnreachable(f"the spool is full, and the log takes nothing: {problem}")
+            self._metrics.waits.inc()
+            _log.warning("the log takes nothing (%s); trying again in %g s", problem, pause)
             if self._stop.wait(pause):
                 raise Stopped
             pause = min(2 * pause, LONGEST_WAIT)

@@ -49,6 +49,8 @@ def _ingest(settings: Settings, log: Log, stop: threading.Event, registry: Colle
         push_host=settings.push_host,
         push_port=settings.push_port,
         push_tokens=[token.get_secret_value() for token in settings.push_tokens],
+        spool=settings.path(settings.spool),
+        spool_mb=settings.spool_mb,
         stop=stop,
         registry=registry,
     )

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     push_tokens: Annotated[list[SecretStr], NoDecode] = Field(
         [], description="Bearer tokens that may push, separated by commas in the environment; without any, push is off."
     )
+    spool: Path = Field(
+        Path("var/spool"), description="Folder of what waits while the log takes nothing; each ingest its own."
+    )
+    spool_mb: float = Field(
+        200.0, ge=0, description="Most that waits there, in MB; beyond it the crawler waits too. 0: nothing is kept."
+    )
 
     model: Path = Field(BUNDLED_MODEL, description="Folder of the model bundle; the default is the one that ships.")
     registry: Path = Field(

@@ -60,6 +60,7 @@ def run_demo(origin: tuple[Path | None, dict[str, Any]], keep: Path | None) -> N
         "log": "sqlite:log.db",
         "archive": "sqlite:///archive.db",
         "outbox": "outbox.db",
+        "spool": "spool",
         "watchlist": str(WATCHLIST),
         "sources": "none.yml",
         "push_tokens": "",
