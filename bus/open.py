@@ -7,8 +7,10 @@ from bus.errors import ConfigError
 from bus.log import Log
 
 
-def open_log(address: str, kafka_options: dict[str, Any] | None = None, session_seconds: float = 10.0) -> Log:
-    """The log at ``sqlite:FILE`` or ``kafka:HOST:PORT[,HOST:PORT...]``.
+def open_log(
+    address: str, kafka_options: dict[str, Any] | None = None, session_seconds: float = 10.0, member: str = ""
+) -> Log:
+    """The log at ``sqlite:FILE`` or ``kafka:HOST:PORT[,HOST:PORT...]``; the other arguments are Kafka's.
 
     Raises:
         ConfigError: any other address.
@@ -22,5 +24,5 @@ def open_log(address: str, kafka_options: dict[str, Any] | None = None, session_
     if kind == "kafka" and rest:
         from bus.kafka import KafkaLog
 
-        return KafkaLog(rest.split(","), kafka_options or {}, session_seconds)
+        return KafkaLog(rest.split(","), kafka_options or {}, session_seconds, member=member)
     raise ConfigError(f"log: expected sqlite:FILE or kafka:HOST:PORT[,HOST:PORT...], got {address!r}")

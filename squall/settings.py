@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         ge=6,
         description="Silence after which a Kafka consumer's partitions go to others.",
     )
+    kafka_member: str = Field(
+        "", description="Name that this process keeps over restarts, so that they move no partitions; empty: none."
+    )
     partitions: int = Field(4, ge=1, le=1024, description="Partitions of each news topic, when Squall creates it.")
     retention_days: float = Field(
         7.0, gt=0, description="Days that the log keeps articles, scores and tallies (Kafka: of new topics)."

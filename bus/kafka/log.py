@@ -45,6 +45,8 @@ class KafkaLog(Log):
         options: passed to kafka-python as they are (``security_protocol``, ``ssl_cafile``, ``sasl_mechanism``, ...).
         session_seconds: see SESSION_SECONDS; brokers refuse less than 6 by default.
         poll_seconds: see POLL_SECONDS; at least ``session_seconds``.
+        member: a name that this process keeps over restarts and shares with no other: within the session a restart then
+            moves no partitions (static membership, KIP-345). Without it a member that leaves is replaced at once.
 
     Raises:
         LogUnreachable: no broker answers.
@@ -58,7 +60,9 @@ class KafkaLog(Log):
         options: dict[str, Any],
         session_seconds: float = SESSION_SECONDS,
         poll_seconds: float = POLL_SECONDS,
+        member: str = "",
     ) -> None:
+        self._member = member
         self._servers = list(servers)
         self._options = {"metadata_max_age_ms": int(METADATA_SECONDS * 1000)} | options
         self._timing = {
@@ -161,6 +165,8 @@ class KafkaLog(Log):
         for topic in topics:
             self.partitions(topic)
         options = self._options | self._timing
+        if self._member:
+            options["group_instance_id"] = f"{group}-{self._member}"
         return KafkaLogConsumer(self._servers, options, self._new_producer(group), group, topics, self._look_up)
 
     def _new_producer(self, name: str) -> TransactionalProducer:

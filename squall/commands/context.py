@@ -44,4 +44,4 @@ def log_of(settings: "Settings") -> "Log":
     from bus.open import open_log as opened
 
     address = f"sqlite:{settings.log_file}" if settings.log_file else settings.log
-    return opened(address, settings.kafka_options, settings.kafka_session_seconds)
+    return opened(address, settings.kafka_options, settings.kafka_session_seconds, settings.kafka_member)

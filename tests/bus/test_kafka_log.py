@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from bus.errors import Fenced, LogUnreachable, RecordTooLarge
 from bus.kafka import KafkaLog
-from bus.log import Entry, Record
+from bus.log import Consumer, Entry, Record
 from bus.messages import DeadLetter, decode
 from bus.stage import Stage, run_stage
 from bus.topics import DEAD, TopicSpec
@@ -155,3 +155,34 @@ def add_partitions(log: KafkaLog) -> None:
             return len(seen) == 40
 
         wait_until(all_seen, 60, "the records of the new partitions")
+
+
+def test_a_named_member_that_comes_back_moves_no_partitions(kafka_broker: str, log: KafkaLog) -> None:
+    wide = f"wide.{uuid.uuid4().hex[:8]}"
+    log.create_topics([TopicSpec(wide, 4)])
+    opened = [KafkaLog([kafka_broker], {}, session_seconds=20.0, member=name) for name in ("a", "b", "a")]
+    try:
+        first, other = (each.consumer("g." + wide, [wide]) for each in opened[:2])
+        wait_until(lambda: shared(first, other) == {2}, 30, "two partitions each")
+        before = first.assignment, other.assignment
+        other.gained()
+        first.close()
+        again = opened[2].consumer("g." + wide, [wide])
+        wait_until(lambda: again.poll(10, 0.3) == [] and again.assignment == before[0], 15, "its partitions to be back")
+        other.poll(10, 0.3)
+        assert (other.assignment, other.gained()) == (before[1], frozenset()), "nothing moved"
+        log.publish([Record(wide, f"k{i}", b"v") for i in range(8)])
+        for consumer in (again, other):
+            wait_until(lambda consumer=consumer: bool(consumer.poll(10, 0.3)), 10, "records")  # type: ignore[misc]
+            consumer.commit()
+            consumer.close()
+    finally:
+        for each in opened:
+            each.close()
+
+
+def shared(*members: Consumer) -> set[int]:
+    """How many partitions each of the members has, after a poll."""
+    for member in members:
+        member.poll(10, 0.3)
+    return {len(member.assignment) for member in members}
