@@ -23,7 +23,7 @@ BATCH = 1_000
 FIRST_WAIT = 0.5
 """Seconds before the first retry; doubled each time."""
 
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 5.0
 """Seconds between retries at most: a disk that was freed is noticed within this time."""
 
 MAX_DEAD = 100_000

@@ -28,9 +28,13 @@ BLOCK_MS = 8_000
 """How long a call waits for a broker before the log counts as unreachable; nothing is lost, the caller retries. It is
 less than the ten seconds in which a role has to end."""
 
-TRANSACTION_MS = 10_000
+REQUEST_MS = 4_000
+"""How long one request waits for its answer: a second one, to the broker that has taken over, still fits BLOCK_MS."""
+
+TRANSACTION_MS = 6_000
 """After so long the broker aborts the transaction of a producer that died in it; until then readers wait behind it. A
-transaction is sent when its batch is done, and takes well under a second."""
+transaction is sent when its batch is done, and takes well under a second. The broker looks for such ones every ten
+seconds unless its ``transaction.abort.timed.out.transaction.cleanup.interval.ms`` says otherwise."""
 
 BATCH_BYTES = 256 * 1024
 """A transaction goes out in few large requests; kafka-python's default of 16 kB costs half the throughput."""
@@ -55,7 +59,9 @@ def translated(servers: Sequence[str], what: str) -> Iterator[None]:
     except (kafka_errors.RetriableError, kafka_errors.TransactionAbortedError) as error:
         raise LogUnreachable(f"{where}: {type(error).__name__}: {error}; does the broker run?") from error
     except kafka_errors.KafkaError as error:
-        raise LogError(f"{where}: {type(error).__name__}: {error}") from error
+        # A request of a transaction that got no answer comes as a bare KafkaError, whatever was the matter.
+        kind = LogUnreachable if type(error) is kafka_errors.KafkaError else LogError
+        raise kind(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def within(timeout_ms: float, what: str, call: Callable[[], object]) -> None:
@@ -105,28 +111,41 @@ class TransactionalProducer:
         self._id = transactional_id
         self._partitions = partitions
         self._producer: KafkaProducer | None = None
+        self._hangs = False
+        """Whether a transaction that was given up may still be open on the broker, or be committed by it."""
 
     def begin(self) -> None:
         """Open a transaction."""
         if self._producer is None:
-            producer = KafkaProducer(
-                bootstrap_servers=list(self._servers),
-                transactional_id=self._id,
-                transaction_timeout_ms=TRANSACTION_MS,
-                acks="all",
-                linger_ms=5,
-                batch_size=BATCH_BYTES,
-                max_block_ms=BLOCK_MS,
-                allow_auto_create_topics=False,
-                **self._options,
-            )
-            try:
-                producer.init_transactions()
-            except BaseException:
-                _throw_away(producer)
-                raise
-            self._producer = producer
+            self._producer = self._started()
+        self._hangs = False
         self._producer.begin_transaction()
+
+    def settle(self) -> None:
+        """End a transaction that was given up on the broker too: until then its outcome is open, and readers wait."""
+        if self._hangs:
+            self._producer = self._started()
+            self._hangs = False
+
+    def _started(self) -> KafkaProducer:
+        """A producer of this name; the broker aborts what an earlier one has left open."""
+        producer = KafkaProducer(
+            bootstrap_servers=list(self._servers),
+            transactional_id=self._id,
+            transaction_timeout_ms=TRANSACTION_MS,
+            acks="all",
+            linger_ms=5,
+            batch_size=BATCH_BYTES,
+            max_block_ms=BLOCK_MS,
+            allow_auto_create_topics=False,
+            **self._options,
+        )
+        try:
+            producer.init_transactions()
+        except BaseException:
+            _throw_away(producer)
+            raise
+        return producer
 
     def send(self, records: Sequence[Record]) -> None:
         """Write records in the open transaction. Raises UnknownTopic before anything is sent."""
@@ -154,14 +173,14 @@ class TransactionalProducer:
         within(BLOCK_MS, "committing", producer.commit_transaction)
 
     def abort(self) -> None:
-        """Give the open transaction up. A producer that cannot even abort is thrown away; the broker aborts for it."""
+        """Give the open transaction up, and the producer with it.
+
+        A request that is still on its way, to a broker that is slow to answer, would else be sent again by the same
+        producer and become part of its next transaction. A new producer of the name fences what the old one sends.
+        """
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            within(1_000, "aborting", producer.abort_transaction)
-            self._producer = producer
-        except kafka_errors.KafkaError:
+        if producer is not None:
+            self._hangs = True
             _throw_away(producer)
 
     def close(self) -> None:

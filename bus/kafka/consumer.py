@@ -67,6 +67,7 @@ class KafkaLogConsumer(Consumer):
         self._checked = time.monotonic()
         self._flag = _Flag()
         self._sent: dict[TopicPartition, int] = {}
+        """The offsets that the group has committed, of the owned partitions."""
         self._settled = time.monotonic()
         """When this was last seen to be a member in good standing."""
         self._patience = (options["max_poll_interval_ms"] + options["session_timeout_ms"]) / 1000
@@ -100,6 +101,7 @@ class KafkaLogConsumer(Consumer):
 
     def poll(self, max_records: int, timeout: float) -> list[Entry]:
         with translated(self._servers, f"polling {', '.join(self._topics)}"):
+            self._producer.settle()
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
             # Taken here, with the records: a heartbeat that is answered "unknown member" empties it behind our back,
             # and brokers accept offsets from a nameless member.
@@ -121,13 +123,14 @@ class KafkaLogConsumer(Consumer):
 
     def _rewind(self) -> None:
         """Go back to the group's committed offsets, or to the beginning where there are none."""
+        self._sent.clear()
         for partition in self._consumer.assignment():
             committed = self._consumer.committed(partition, timeout_ms=BLOCK_MS)
             if committed is None:
                 self._consumer.seek_to_beginning(partition)
             else:
                 self._consumer.seek(partition, committed)
-        self._sent.clear()
+                self._sent[partition] = committed
 
     def rewind(self) -> None:
         self._flag.changed = True
@@ -147,7 +150,7 @@ class KafkaLogConsumer(Consumer):
                 self._sent = positions
             except BaseException:
                 self._producer.abort()
-                self._rewind_quietly()
+                self.rewind()  # at the next poll, when the transaction's outcome is known
                 raise
 
     def _check_membership(self) -> None:
@@ -170,27 +173,19 @@ class KafkaLogConsumer(Consumer):
             self._flag.changed = True
             raise Fenced(f"kafka:{','.join(self._servers)}: {what}: its partitions are moving")
 
-    def _rewind_quietly(self) -> None:
-        """Rewind now, or at the next poll when the broker does not answer now."""
-        try:
-            self._rewind()
-        except Exception:  # the original error is what the caller must see
-            self._flag.changed = True
-
     def _positions(self) -> dict[TopicPartition, int]:
         """The next offset of each owned partition; past transaction markers too, so that no lag remains of them."""
         owned = self._consumer.assignment()
         return {p: at for p in owned if (at := self._consumer.position(p, timeout_ms=BLOCK_MS)) is not None}
 
     def lag(self) -> dict[Partition, int]:
-        with translated(self._servers, f"lag of group {self._group!r}"):
-            owned = self._consumer.assignment()
-            ends = self._consumer.end_offsets(list(owned), timeout_ms=BLOCK_MS) if owned else {}
-            known = {p: self._sent.get(p) for p in owned}
-            done = {
-                p: self._consumer.committed(p, timeout_ms=BLOCK_MS) if at is None else at for p, at in known.items()
-            }
-            return {Partition(p.topic, p.partition): max(0, ends[p] - (done[p] or 0)) for p in owned}
+        # By what the last fetch said, without a question: while a broker is away the answer would take a poll's time.
+        ends = {p: self._consumer.highwater(p) for p in self._consumer.assignment()}
+        return {
+            Partition(p.topic, p.partition): max(0, end - self._sent.get(p, 0))
+            for p, end in ends.items()
+            if end is not None
+        }
 
     def close(self) -> None:
         with translated(self._servers, f"leaving group {self._group!r}"):

@@ -11,13 +11,20 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from bus.errors import LogError
-from bus.kafka.client import UNKNOWN, TransactionalProducer, entry_of, translated
+from bus.kafka.client import REQUEST_MS, UNKNOWN, TransactionalProducer, entry_of, translated
 from bus.kafka.consumer import KafkaLogConsumer
 from bus.log import Change, Entry, Log, Record, partition_change
 from bus.topics import TopicSpec
 
 METADATA_SECONDS = 30.0
 """How long a topic's number of partitions is remembered; partitions are added rarely, and by people."""
+
+DEFAULTS: dict[str, Any] = {
+    "metadata_max_age_ms": int(METADATA_SECONDS * 1000),
+    "request_timeout_ms": REQUEST_MS,
+    "reconnect_backoff_max_ms": 1_000,
+}
+"""Where kafka-python's own (30 s each of the last two) would make a broker's death or return felt for half a minute."""
 
 SESSION_SECONDS = 10.0
 """After so long without a heartbeat a member's partitions go to others: what a take-over after kill -9 costs."""
@@ -64,7 +71,7 @@ class KafkaLog(Log):
     ) -> None:
         self._member = member
         self._servers = list(servers)
-        self._options = {"metadata_max_age_ms": int(METADATA_SECONDS * 1000)} | options
+        self._options = DEFAULTS | options
         self._timing = {
             "session_timeout_ms": int(session_seconds * 1000),
             "heartbeat_interval_ms": int(session_seconds * 1000 / 4),
@@ -173,6 +180,8 @@ class KafkaLog(Log):
         return TransactionalProducer(self._servers, self._options, f"{name}-{uuid.uuid4().hex}", self.partitions)
 
     def read(self, topic: str, partition: int, start: int = 0) -> Iterator[Entry]:
+        with self._lock, translated(self._servers, f"reading {topic}[{partition}]"):
+            self._producer.settle()
         end = self.ends(topic)[partition]
         return self._read(topic, partition, start, end)
 
@@ -219,7 +228,13 @@ class KafkaLog(Log):
                 # The high watermark: the last stable offset lags behind commits whose markers are still being written,
                 # and a state restored up to there could miss the last transaction of its previous owner.
                 self._reader = self._new_reader("read_uncommitted")
-            ends = self._reader.end_offsets(wanted)
+            try:
+                ends = self._reader.end_offsets(wanted)
+            except BaseException:
+                # It would ask the broker that has gone until its metadata are too old; a new one learns who leads now.
+                self._reader.close()
+                self._reader = None
+                raise
             return [ends[partition] for partition in wanted]
 
     def lag(self, group: str, topic: str) -> int:
