@@ -151,7 +151,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def lag(self) -> dict[Partition, int]:
-        """Offsets after the committed one, for each owned partition that was looked at: zero when all is done.
+        """Offsets after the committed one, for each owned partition, as of the last poll: zero when all is done.
 
         On Kafka the markers that end transactions take an offset each and count too, and so does what is not committed
         yet.

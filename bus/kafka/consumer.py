@@ -68,6 +68,8 @@ class KafkaLogConsumer(Consumer):
         self._flag = _Flag()
         self._sent: dict[TopicPartition, int] = {}
         """The offsets that the group has committed, of the owned partitions."""
+        self._handed_out: dict[TopicPartition, int] = {}
+        """The offset after the last record that a poll has returned."""
         self._settled = time.monotonic()
         """When this was last seen to be a member in good standing."""
         self._patience = (options["max_poll_interval_ms"] + options["session_timeout_ms"]) / 1000
@@ -119,11 +121,13 @@ class KafkaLogConsumer(Consumer):
                 self._check_membership()
             # Merged in the order they were written, as far as this poll reaches; each partition keeps its own order.
             partitions = [[entry_of(record) for record in records] for records in found.values()]
+            self._handed_out.update((partition, records[-1].offset + 1) for partition, records in found.items())
             return list(heapq.merge(*partitions, key=lambda entry: entry.timestamp))
 
     def _rewind(self) -> None:
         """Go back to the group's committed offsets, or to the beginning where there are none."""
         self._sent.clear()
+        self._handed_out.clear()
         for partition in self._consumer.assignment():
             committed = self._consumer.committed(partition, timeout_ms=BLOCK_MS)
             if committed is None:
@@ -182,10 +186,15 @@ class KafkaLogConsumer(Consumer):
         # By what the last fetch said, without a question: while a broker is away the answer would take a poll's time.
         ends = {p: self._consumer.highwater(p) for p in self._consumer.assignment()}
         return {
-            Partition(p.topic, p.partition): max(0, end - self._sent.get(p, 0))
-            for p, end in ends.items()
-            if end is not None
+            Partition(p.topic, p.partition): max(0, end - self._done(p)) for p, end in ends.items() if end is not None
         }
+
+    def _done(self, partition: TopicPartition) -> int:
+        """The offset up to which a partition is done: past transaction markers where every record is committed."""
+        committed = self._sent.get(partition, 0)
+        if self._handed_out.get(partition, 0) > committed:
+            return committed
+        return max(committed, self._consumer.position(partition, timeout_ms=100) or 0)
 
     def close(self) -> None:
         with translated(self._servers, f"leaving group {self._group!r}"):
