@@ -1,10 +1,10 @@
-# make run   watch the demo; make test   run every test; both set everything up by themselves.
+# make run   watch the demo; make test   run the tests; both set everything up by themselves.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint clean
+.PHONY: run test test-long lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,10 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp lint
 	$(BIN)/python -m pytest
+
+# make test-long   run the tests that take several minutes each.
+test-long: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m long
 
 # One tool run that formats and lints, and one that checks types.
 lint: $(VENV)/test.stamp
