@@ -44,7 +44,10 @@ for register in COMMANDS:
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit status 1."""
     try:
-        logging.basicConfig(level=_log_level(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        level = _log_level()
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        if level != "DEBUG":  # every connection that is made or lost; what it means for a role, the role says
+            logging.getLogger("kafka").setLevel(logging.CRITICAL)
         app()
     except (SquallError, OSError) as error:  # a file that cannot be read or written is the user's to mend, too
         print(f"squall: {error}", file=sys.stderr)

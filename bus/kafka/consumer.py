@@ -8,6 +8,8 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import CoordinatorNotAvailableError
+from kafka.future import Future
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from bus.errors import Fenced, LogError
@@ -16,6 +18,9 @@ from bus.log import Consumer, Entry, Partition, Record, Transaction
 
 TOPIC_CHECK_SECONDS = 5.0
 """How often an idle consumer asks whether its topics still exist: a deleted topic is silent otherwise."""
+
+
+LOOKUP_SECONDS = 0.1
 
 
 class _Flag(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -45,6 +50,25 @@ class _Open(Transaction):
 
     def publish(self, records: Sequence[Record]) -> None:
         self._producer.send(records)
+
+
+def _look_up_in_peace(coordinator: Any) -> None:
+    """Let a consumer ask for its group's coordinator every :data:`LOOKUP_SECONDS` at most.
+
+    kafka-python 3.0.12 asks without a pause while the broker that it is told of cannot be reached: a thousand times a
+    second for as long as the cluster believes in a dead one. A failure that may be tried again makes it wait.
+    """
+    look_up, asked = coordinator.lookup_coordinator, 0.0
+
+    def patiently() -> Any:
+        nonlocal asked
+        now = time.monotonic()
+        if coordinator._find_coordinator_future is None and now - asked < LOOKUP_SECONDS:
+            return Future().failure(CoordinatorNotAvailableError("asked a moment ago"))
+        asked = now
+        return look_up()
+
+    coordinator.lookup_coordinator = patiently
 
 
 class KafkaLogConsumer(Consumer):
@@ -86,6 +110,7 @@ class KafkaLogConsumer(Consumer):
                 partition_assignment_strategy=(CooperativeStickyAssignor(),),
                 **options,
             )
+            _look_up_in_peace(self._consumer._coordinator)
             self._consumer.subscribe(list(topics), listener=self._flag)
             # Asked for before the first join: a leader that learns of its topics' partitions only afterwards joins once
             # more, and kafka-python 3.0.12 forgets the outcome of that join when a poll has ended in between.
