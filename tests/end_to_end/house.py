@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from squall.settings import METRICS_OFFSET
 from tests.services.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,13 @@ class House:
         own |= {"page_port": self.page_port, "metrics_port": self.metrics_port}
         self.settings = own | settings
         self._running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where each role serves its metrics."""
+        return {name: self.metrics_port + offset for name, offset in METRICS_OFFSET.items()} | {
+            "alerts": self.page_port
+        }
 
     def start(self, *command: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
         """Start a command."""

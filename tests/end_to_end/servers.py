@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,10 +54,15 @@ def answer(request: BaseHTTPRequestHandler, status: int, kind: str, body: bytes)
 
 
 class NewsSite(_Server):
-    """Serves one RSS feed for each source at ``/<source>.xml``; articles can be added while it runs."""
+    """Serves one RSS feed for each source at ``/<source>.xml``; articles can be added while it runs.
 
-    def __init__(self) -> None:
+    Args:
+        shown: how many of a source's newest articles its feed shows.
+    """
+
+    def __init__(self, shown: int = 1_000) -> None:
         super().__init__()
+        self._shown = shown
         self._items: dict[str, list[tuple[str, datetime]]] = {}
 
     def publish(self, source: str, title: str, at: datetime | None = None) -> None:
@@ -70,7 +76,7 @@ class NewsSite(_Server):
         items = "".join(
             f"<item><title>{escape(title)}</title><link>{self.url}/{source}/{number}</link>"
             f"<pubDate>{format_datetime(at)}</pubDate></item>"
-            for number, (title, at) in enumerate(self._items[source])
+            for number, (title, at) in list(enumerate(self._items[source]))[-self._shown :]
         )
         feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>{source}</title>{items}</channel></rss>'
         answer(request, 200, "application/rss+xml", feed.encode())
@@ -82,11 +88,17 @@ class Slack(_Server):
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[dict[str, Any]] = []
+        self._times: list[float] = []
 
     def post(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self._times.append(time.time())
         self.messages.append(json.loads(body))
         answer(request, 200, "text/plain", b"ok")
 
     def texts(self) -> list[str]:
         """Each message as one text, blocks included."""
         return [json.dumps(message, ensure_ascii=False) for message in self.messages]
+
+    def timed(self) -> list[tuple[float, dict[str, Any]]]:
+        """Each message with the time at which it came."""
+        return list(zip(self._times, self.messages, strict=False))
