@@ -1,6 +1,7 @@
 """One member of a Kafka consumer group with its own transactional producer (KIP-447)."""
 
 import heapq
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from kafka.errors import CoordinatorNotAvailableError
 from kafka.future import Future
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from bus.errors import Fenced, LogError
+from bus.errors import Fenced
 from bus.kafka.client import BLOCK_MS, TransactionalProducer, entry_of, translated
 from bus.log import Consumer, Entry, Partition, Record, Transaction
 
@@ -21,6 +22,11 @@ TOPIC_CHECK_SECONDS = 5.0
 
 
 LOOKUP_SECONDS = 0.1
+
+PATIENCE = 2.0
+"""Sessions for which a member may be without a place in its group, as while others finish a batch before they join."""
+
+_logger = logging.getLogger(__name__)
 
 
 class _Flag(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -96,26 +102,33 @@ class KafkaLogConsumer(Consumer):
         """The offset after the last record that a poll has returned."""
         self._settled = time.monotonic()
         """When this was last seen to be a member in good standing."""
-        self._patience = (options["max_poll_interval_ms"] + options["session_timeout_ms"]) / 1000
+        self._patience = PATIENCE * options["session_timeout_ms"] / 1000
         self._member: Any = None
         """Who this was in the group at the last poll: what a transaction's offsets are committed as."""
-        with translated(servers, f"joining group {group!r}"):
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=list(servers),
-                group_id=group,
+        self._options = options
+        self._consumer = self._joined()
+
+    def _joined(self) -> KafkaConsumer:
+        """A new member of the group."""
+        with translated(self._servers, f"joining group {self._group!r}"):
+            consumer = KafkaConsumer(
+                bootstrap_servers=list(self._servers),
+                group_id=self._group,
                 isolation_level="read_committed",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
                 partition_assignment_strategy=(CooperativeStickyAssignor(),),
-                **options,
+                **({"bootstrap_timeout_ms": BLOCK_MS} | self._options),
             )
-            _look_up_in_peace(self._consumer._coordinator)
-            self._consumer.subscribe(list(topics), listener=self._flag)
+            _look_up_in_peace(consumer._coordinator)
+            consumer.subscribe(list(self._topics), listener=self._flag)
             # Asked for before the first join: a leader that learns of its topics' partitions only afterwards joins once
             # more, and kafka-python 3.0.12 forgets the outcome of that join when a poll has ended in between.
-            for topic in topics:
-                self._consumer.partitions_for_topic(topic)
+            for topic in self._topics:
+                consumer.partitions_for_topic(topic)
+            self._settled = time.monotonic()
+            return consumer
 
     @property
     def assignment(self) -> frozenset[Partition]:
@@ -183,19 +196,18 @@ class KafkaLogConsumer(Consumer):
                 raise
 
     def _check_membership(self) -> None:
-        """End the role when its rebalance outlasts every time-out of the group: the next start joins afresh.
+        """Join afresh when a rebalance outlasts every time-out of the group.
 
-        kafka-python 3.0.12 forgets the outcome of a leader's join that new partition counts have set off, if a poll
-        ends in between; the member then has no partitions, sends no heartbeats and waits for ever.
-
-        Raises:
-            LogError: it has.
+        kafka-python 3.0.12 sometimes forgets the outcome of a leader's join; the member then has no place, and waits
+        for ever.
         """
         if time.monotonic() - self._settled > self._patience:
-            raise LogError(
-                f"kafka:{','.join(self._servers)}: group {self._group!r} has given this member no place for"
-                f" {self._patience:g} s; starting the role again joins it afresh"
+            _logger.warning(
+                "group %s has given this member no place for %g s: joining afresh", self._group, self._patience
             )
+            former, self._consumer = self._consumer, self._joined()
+            self._flag.changed = True
+            former.close(autocommit=False, timeout_ms=2_000)
 
     def _check_ownership(self, what: str) -> None:
         if self._flag.changed or _identity(self._consumer.group_metadata()) != _identity(self._member):

@@ -186,3 +186,19 @@ def shared(*members: Consumer) -> set[int]:
     for member in members:
         member.poll(10, 0.3)
     return {len(member.assignment) for member in members}
+
+
+def test_a_member_that_the_group_has_forgotten_joins_afresh(log: KafkaLog) -> None:
+    topic, _ = new_topics(log)
+    with log.consumer("g." + topic, [topic]) as consumer:
+        wait_until(lambda: consumer.poll(10, 0.3) == [] and len(consumer.assignment) == 1, 30, "its partition")
+        consumer.gained()
+        consumer._settled = consumer._checked = -1e9  # as if its last joins had come to nothing
+        consumer._check_membership()
+        wait_until(lambda: consumer.poll(10, 0.3) == [] and len(consumer.assignment) == 1, 30, "its partition again")
+        assert consumer.gained() == consumer.assignment, "its state is restored"
+        log.publish([Record(topic, "k", b"v")])
+        entries: list[Entry] = []
+        wait_until(lambda: bool(entries.extend(consumer.poll(10, 0.3)) or entries), 10, "the record")
+        consumer.commit()
+    assert [entry.value for entry in entries] == [b"v"]
