@@ -1,6 +1,5 @@
 """The dead letters on ``news.dead``: which there are, and which a person has dealt with."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from bus.errors import ConfigError, MessageError
@@ -85,11 +84,6 @@ def drop(log: Log, number: int) -> None:
         ConfigError: no such letter.
     """
     log.publish([_note(letter(log, number), "dropped")])
-
-
-def unsettled(log: Log) -> Iterator[Filed]:
-    """The letters that nobody has dealt with."""
-    return (filed for filed in letters(log) if not filed.settled)
 
 
 def _note(filed: Filed, how: str) -> Record:

@@ -156,37 +156,40 @@ class Publisher:
                 pause = 0.0
 
     def _publish_new(self, records: Sequence[Record]) -> list[bool]:
-        """Publish the records whose articles are new, and all others; for each whether it was published."""
+        """Publish records of one topic, articles where they are new; for each whether it was published."""
+        if records[0].topic != ARTICLES:
+            self._log.publish(records)
+            return [True] * len(records)
         with self._lock:
             now = time.time()
             # Inside every attempt: when a publish that seemed to fail has succeeded after all, its ids are found here.
             if self._seen is None:
                 self._seen = Seen(self._log, self._days)
             self._seen.catch_up(now)
-            accepted = self._new(records)
+            accepted = self._unknown(records)
             new = [record for record, wanted in zip(records, accepted, strict=True) if wanted]
             if new:
                 self._log.publish(new)
-                self._note([record.key for record in new if record.topic == ARTICLES], now)
+                self._note([record.key for record in new], now)
             return accepted
 
-    def _new(self, records: Sequence[Record], waiting: Collection[str] = ()) -> list[bool]:
-        """For each record whether it is no article that has been published, waits or stood before it in the batch."""
+    def _unknown(self, records: Sequence[Record], waiting: Collection[str] = ()) -> list[bool]:
+        """For each article whether it was not published, does not wait, and did not stand before it in the batch."""
         keys = [record.key for record in records]
         seen = self._seen.contains(keys) if self._seen else [False] * len(keys)
         known = set[str]()
         accepted = []
         for record, published in zip(records, seen, strict=True):
-            is_known = published or record.key in known or record.key in waiting
-            accepted.append(record.topic != ARTICLES or not is_known)
+            accepted.append(not (published or record.key in known or record.key in waiting))
             known.add(record.key)
         return accepted
 
     def _spooled(self, records: Sequence[Record]) -> list[bool] | None:
-        """Put the new ones among the records into the spool; None where it has no room."""
+        """Put records of one topic, articles where they are new, into the spool; None where it has no room."""
         assert self._spool is not None
         with self._lock:
-            accepted = self._new(records, self._spool.keys)
+            articles = records[0].topic == ARTICLES
+            accepted = self._unknown(records, self._spool.keys) if articles else [True] * len(records)
             new = [record for record, wanted in zip(records, accepted, strict=True) if wanted]
             return accepted if not new or self._spool.put(new) else None
 

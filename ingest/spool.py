@@ -1,13 +1,11 @@
 """What waits on disk while the log takes nothing: by the time it is back, feeds have moved on.
 
-One file for each batch, named by its turn: written under another name, synced, renamed. A file that is there is whole,
-and is deleted when the log has its records; a crash in between publishes it again, and what has been published once is
-recognised.
+One file for each batch, named by its turn. It is deleted when the log has its records; a crash in between publishes it
+again, and what has been published once is recognised.
 """
 
 import fcntl
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from bus.errors import ConfigError
+from bus.files import PARTIAL, write_whole
 from bus.log import Record
 
 ENDING = ".batch"
-PARTIAL = ".partial"
 UNREADABLE = ".unreadable"
 
 _logger = logging.getLogger(__name__)
@@ -47,7 +45,7 @@ class Spool:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._owner = (folder / "owner").open("w")
@@ -70,7 +68,8 @@ class Spool:
     @property
     def bytes(self) -> int:
         """Bytes that wait."""
-        return sum(self._sizes.values())
+        with self._lock:
+            return sum(self._sizes.values())
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -83,17 +82,10 @@ class Spool:
             if self.bytes + len(content) > self._limit:
                 return False
             file = self._folder / f"{self._next:012d}{ENDING}"
-            partial = file.with_suffix(PARTIAL)
             try:
-                with partial.open("wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                partial.rename(file)
-                _sync(self._folder)
+                write_whole(file, content)
             except OSError as error:
                 _logger.error("spool %s: cannot be written: %s", self._folder, error)
-                partial.unlink(missing_ok=True)
                 return False
             self._next += 1
             self._sizes[file] = len(content)
@@ -128,11 +120,3 @@ class Spool:
             file.replace(aside)
             self._sizes.pop(file, None)
             return []
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

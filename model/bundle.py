@@ -8,7 +8,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,12 +20,11 @@ import msgspec
 from msgspec import Struct
 
 from bus.errors import BundleError
+from bus.files import PARTIAL, sync, write_whole
 from model.drift import Reference
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-PARTIAL = ".partial"
-"""Ending of what is still being written."""
 TOKENIZER = "tokenizer.json"
 ONNX = {"cpu": "model.int8.onnx", "cuda": "model.fp16.onnx"}
 """The model file of each device."""
@@ -172,17 +170,6 @@ def whole(folder: Path) -> Iterator[Path]:
         raise
 
 
-def sync(path: Path) -> None:
-    """Wait until a file or a folder's names are on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest as readable JSON, in one step: a reader sees the old one or the new one."""
-    partial = folder / f"{MANIFEST}{PARTIAL}"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    partial.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from bus.errors import BundleError
+from bus.files import PARTIAL, write_whole
 from bus.messages import utcnow
-from model.bundle import PARTIAL, Manifest, load_manifest, sync, verify, whole
+from model.bundle import Manifest, load_manifest, verify, whole
 
 VERSIONS = "versions"
 LIVE = "live.json"
@@ -126,12 +127,8 @@ def version_folder(folder: Path, version: str) -> Path:
 
 
 def _write(folder: Path, now: Live) -> Live:
-    partial = folder / f"{LIVE}{PARTIAL}"
     try:
-        partial.write_bytes(msgspec.json.encode(now))
-        sync(partial)
-        partial.replace(folder / LIVE)
-        sync(folder)
+        write_whole(folder / LIVE, msgspec.json.encode(now))
     except OSError as error:
         raise BundleError(f"{folder / LIVE}: cannot be written ({error.strerror}); it is as it was") from error
     return now

@@ -20,8 +20,8 @@ from bus.log import Consumer, Entry, Partition, Record, Transaction
 TOPIC_CHECK_SECONDS = 5.0
 """How often an idle consumer asks whether its topics still exist: a deleted topic is silent otherwise."""
 
-
 LOOKUP_SECONDS = 0.1
+"""Least time between two questions for the group's coordinator."""
 
 PATIENCE = 2.0
 """Sessions for which a member may be without a place in its group, as while others finish a batch before they join."""
@@ -196,7 +196,7 @@ class KafkaLogConsumer(Consumer):
                 raise
 
     def _check_membership(self) -> None:
-        """Join afresh when a rebalance outlasts every time-out of the group.
+        """Join afresh after :data:`PATIENCE` without a place in the group.
 
         kafka-python 3.0.12 sometimes forgets the outcome of a leader's join; the member then has no place, and waits
         for ever.

@@ -26,15 +26,14 @@ def list_(
     settled: Annotated[bool, typer.Option("--all", help="Also those that were requeued or dropped.")] = False,
 ) -> None:
     """List the dead letters that nobody has dealt with, oldest first."""
-    from bus.dead import letters, unsettled
+    from bus.dead import letters
     from squall.commands.context import open_log, settings_of
 
-    count = 0
     with open_log(settings_of(context)) as log:
-        for filed in letters(log) if settled else unsettled(log):
-            typer.echo(f"{filed.number:6}  {_described(filed)}")
-            count += 1
-    typer.echo(f"{count} dead letters")
+        shown = [filed for filed in letters(log) if settled or not filed.settled]
+    for filed in shown:
+        typer.echo(f"{filed.number:6}  {_described(filed)}")
+    typer.echo(f"{len(shown)} dead letters")
 
 
 def _described(filed: "Filed") -> str:

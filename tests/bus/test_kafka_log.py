@@ -129,16 +129,12 @@ def test_a_broker_that_falls_silent_is_reported_and_neither_stops_a_stop_nor_cos
 
 
 def test_partitions_are_added_where_no_state_hangs_on_them_and_a_running_member_reads_them(kafka_broker: str) -> None:
-    with KafkaLog([kafka_broker], {"metadata_max_age_ms": 1_000}) as log:
-        add_partitions(log)
-
-
-def add_partitions(log: KafkaLog) -> None:
+    log = KafkaLog([kafka_broker], {"metadata_max_age_ms": 1_000})
     topic = f"grows.{uuid.uuid4().hex[:8]}"
     log.create_topics([TopicSpec(topic, 1)])
     log.publish([Record(topic, f"k{i}", b"before") for i in range(5)])
     wider = [TopicSpec(topic, 3)]
-    with log.consumer("g." + topic, [topic]) as consumer:
+    with log, log.consumer("g." + topic, [topic]) as consumer:
         entries: list[Entry] = []
         wait_until(lambda: bool(entries.extend(consumer.poll(100, 0.5)) or len(entries) == 5), 30, "the first records")
         assert [change.setting for change in log.changes(wider)] == ["partitions"]

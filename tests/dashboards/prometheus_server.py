@@ -1,6 +1,5 @@
 """A real Prometheus whose past three hours are filled with every metric that Squall's roles serve."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.services.ports import free_port, missing, wait_until
+from tests.services.monitoring import STORAGE, program, running
 
 STEP = 60
 """Seconds between samples."""
@@ -95,32 +94,12 @@ class Prometheus:
 @contextmanager
 def serving(folder: Path) -> Iterator[Prometheus]:
     """Fill and run a Prometheus on a free loopback port, with its data in ``folder``."""
-    for program in ("prometheus", "promtool"):
-        if shutil.which(program) is None:
-            missing(f"no {program}: install Debian's package prometheus")
+    command = [program("prometheus"), *STORAGE]
     (folder / "metrics.txt").write_text(open_metrics())
-    fill = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "metrics.txt", "data"]
+    fill = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "metrics.txt", "data"]
     subprocess.run(fill, cwd=folder, check=True, capture_output=True)
-    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1m}\n")
-    port = free_port()
-    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-    with (folder / "prometheus.log").open("wb") as log:
-        listen = f"--web.listen-address=127.0.0.1:{port}"
-        process = subprocess.Popen([*command, listen], cwd=folder, stdout=log, stderr=log)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _ready(address), 20, f"Prometheus on port {port}, see {folder / 'prometheus.log'}")
+    with running(folder, "prometheus", "global: {scrape_interval: 1m}\n", command, 20) as address:
         yield Prometheus(address)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/-/ready", timeout=1).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def open_metrics() -> str:

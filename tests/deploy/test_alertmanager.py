@@ -1,25 +1,20 @@
 """A real Alertmanager with Squall's configuration: what it groups, mutes and sends to the gateway."""
 
 import json
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.services.ports import free_port, missing, wait_until
+from tests.services import monitoring
+from tests.services.ports import wait_until
 
 Json = dict[str, Any]
-
-CONFIGURATION = Path(__file__).parents[2] / "alerts" / "prometheus" / "alertmanager.yml"
-GATEWAY = "http://alerts:8080/alertmanager"
 
 
 class Gateway(ThreadingHTTPServer):
@@ -56,34 +51,8 @@ def gateway() -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def alertmanager(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an Alertmanager that posts to the stand-in instead of to the host name of docker-compose.yml."""
-    program = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
-    if program is None:
-        missing("no alertmanager: install Debian's package prometheus-alertmanager")
-    folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
-    text = CONFIGURATION.read_text()
-    assert text.count(GATEWAY) == 1
-    (folder / "alertmanager.yml").write_text(
-        text.replace(GATEWAY, f"http://127.0.0.1:{gateway.server_port}/alertmanager")
-    )
-    command = [program, "--config.file=alertmanager.yml", "--storage.path=data", "--cluster.listen-address="]
-    with (folder / "alertmanager.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"], cwd=folder, stdout=log, stderr=log
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _ready(address), 15, f"Alertmanager on port {port}, see {folder / 'alertmanager.log'}")
+    with monitoring.alertmanager(tmp_path_factory.mktemp("alertmanager"), gateway.server_port) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/-/ready", timeout=1).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def fire(address: str, *labels: dict[str, str]) -> None:

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
@@ -41,13 +42,32 @@ def articles() -> Iterator[Made]:
             yield make_article(item, source=row["source"], fetched_at=utcnow(), language="en")
 
 
-class Producer:
+class Background(ABC):
+    """Something that works in a thread of its own for as long as a block lasts."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Work until ``_stop`` is set."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+class Producer(Background):
     """Publishes at a steady rate; while the log takes nothing it waits, and then goes on with what it owes."""
 
     def __init__(self, log: Log) -> None:
-        self._stop = threading.Event()
+        super().__init__()
         self._publisher = Publisher(log, IngestMetrics(CollectorRegistry()), self._stop)
-        self._thread = threading.Thread(target=self._run, name="producer")
         self.published: list[str] = []
 
     def _run(self) -> None:
@@ -61,14 +81,6 @@ class Producer:
                 return
             self.published += [made.article.id for made in batch]
 
-    def __enter__(self) -> "Producer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
 
 class Recovery(NamedTuple):
     """How a fault was overcome."""
@@ -78,16 +90,15 @@ class Recovery(NamedTuple):
     """The partitions that went on last."""
 
 
-class Watch:
+class Watch(Background):
     """Reads what workers and trends commit, and notes when each partition moved last."""
 
     def __init__(self, servers: list[str], partitions: int) -> None:
+        super().__init__()
         self._wanted = [TopicPartition(topic, n) for topic in (SCORED, TRENDS) for n in range(partitions)]
         self._consumer = KafkaConsumer(
             bootstrap_servers=servers, isolation_level="read_committed", request_timeout_ms=5_000
         )
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch")
         self._written: dict[TopicPartition, float] = {}
         """When the newest record that was seen of a partition had been written."""
 
@@ -109,13 +120,8 @@ class Watch:
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds:g} s: {', '.join(last)} to go on")
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__()
         self._consumer.close()
 
 

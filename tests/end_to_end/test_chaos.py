@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from bus.log import Log
-from bus.messages import ScoredArticle, SpikeEvent, Tally, TrendState, decode
+from bus.messages import ScoredArticle, SpikeEvent, decode
 from bus.open import open_log
 from bus.topics import ARTICLES, SCORED, SPIKES, TALLIES, TRENDS, news_topics
 from tests.end_to_end.chaos import Crew, Fault, Producer, Recovery, Watch, faults
+from tests.end_to_end.counts import caught_up, states, tallied, totals
 from tests.end_to_end.house import House
 from tests.services import kafka
 from tests.services.ports import wait_until
@@ -82,14 +83,15 @@ def longest_pause(log: Log, topic: str) -> str:
 
 def done(log: Log, crew: Crew) -> bool:
     crew.look_after()
-    return log.lag("worker", ARTICLES) == 0 and log.lag("trends", TALLIES) == 0
+    return caught_up(log)
 
 
 def check(log: Log, published: list[str]) -> None:
     """Every article scored exactly once, every total exact, every spike told once."""
     assert sorted(entry.key for entry in log.read_all(ARTICLES)) == sorted(published)
-    scored = {entry.key: decode(entry.value, ScoredArticle) for entry in log.read_all(SCORED)}
-    assert sum(log_count(log, SCORED).values()) == len(scored) == len(published)
+    entries = list(log.read_all(SCORED))
+    scored = {entry.key: decode(entry.value, ScoredArticle) for entry in entries}
+    assert len(entries) == len(scored) == len(published)
     assert set(scored) == set(published)
 
     expected: Counter[str] = Counter()
@@ -97,17 +99,9 @@ def check(log: Log, published: list[str]) -> None:
         expected["all"] += 1
         if each.topic:
             expected[f"topic:{each.topic.label}"] += 1
-    tallied: Counter[str] = Counter()
-    for entry in log.read_all(TALLIES):
-        tally = decode(entry.value, Tally)
-        tallied[tally.series] += sum(counts.total for minute in tally.minutes for counts in minute.counts.values())
-    states: dict[str, TrendState] = {}
-    for number in range(log.partitions(TRENDS)):
-        states |= {key: decode(entry.value, TrendState) for key, entry in log.latest(TRENDS, number).items()}
-    counted = {name: sum(counts.total for counts in state.totals.values()) for name, state in states.items()}
-    of_topics = {name: count for name, count in tallied.items() if not name.startswith("entity:")}
-    assert of_topics == dict(expected)
-    assert counted == dict(tallied)
+    by_series = tallied(log)
+    assert {name: count for name, count in by_series.items() if not name.startswith("entity:")} == dict(expected)
+    assert totals(states(log)) == dict(by_series)
 
     spikes = [decode(entry.value, SpikeEvent) for entry in log.read_all(SPIKES)]
     told = Counter((spike.id, spike.state, spike.at) for spike in spikes)
@@ -116,8 +110,3 @@ def check(log: Log, published: list[str]) -> None:
     assert opened, "the stream has spikes"
     assert set(opened.values()) == {1}
     assert {spike.id for spike in spikes} == set(opened)
-
-
-def log_count(log: Log, topic: str) -> Counter[str]:
-    """How often each key stands on a topic."""
-    return Counter(entry.key for entry in log.read_all(topic))

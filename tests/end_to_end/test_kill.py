@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bus.log import Log
-from bus.messages import Tally, TrendState, decode
 from bus.open import open_log
-from bus.topics import ARTICLES, SCORED, TALLIES, TRENDS, news_topics
+from bus.topics import ARTICLES, SCORED, news_topics
+from tests.end_to_end.counts import caught_up, states, tallied, totals
 from tests.end_to_end.house import House
 from tests.end_to_end.streams import february
 from tests.services.ports import wait_until
@@ -65,7 +65,7 @@ def kill_while_replaying(house: House, log: Log, speed: int, pause: Callable[[],
 
 def done(log: Log, roles: "dict[str, subprocess.Popen[bytes]]") -> bool:
     assert all(role.poll() is None for role in roles.values()), "a role ended by itself"
-    return log.lag("worker", ARTICLES) == 0 and log.lag("trends", TALLIES) == 0
+    return caught_up(log)
 
 
 def check_totals(log: Log) -> None:
@@ -76,15 +76,10 @@ def check_totals(log: Log) -> None:
     assert len(set(articles)) == len(articles)
     assert set(scored) == set(articles)
     assert set(scored.values()) == {1}
-    by_series: Counter[str] = Counter()
-    for entry in log.read_all(TALLIES):
-        tally = decode(entry.value, Tally)
-        by_series[tally.series] += sum(counts.total for minute in tally.minutes for counts in minute.counts.values())
+    by_series = tallied(log)
     assert by_series["all"] == len(articles)
-    states: dict[str, TrendState] = {}
-    for number in range(log.partitions(TRENDS)):
-        states |= {key: decode(e.value, TrendState) for key, e in log.latest(TRENDS, number).items()}
-    assert {name: sum(c.total for c in state.totals.values()) for name, state in states.items()} == dict(by_series)
+    series = states(log)
+    assert totals(series) == dict(by_series)
     topics = sum(count for name, count in by_series.items() if name.startswith("topic:"))
-    unscored = sum(counts.unscored for counts in states["all"].totals.values())
+    unscored = sum(counts.unscored for counts in series["all"].totals.values())
     assert topics + unscored == len(articles)

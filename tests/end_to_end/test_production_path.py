@@ -11,15 +11,15 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from bus.log import Log
 from bus.messages import utcnow
 from bus.open import open_log
-from bus.topics import ARTICLES, TALLIES, news_topics
+from bus.topics import news_topics
 from ingest.articles import Made, RawItem, make_article
 from ingest.metrics import IngestMetrics
 from ingest.publisher import Publisher
 from squall.demo import STREAM
 from squall.demo.build import SURGING
+from tests.end_to_end.counts import caught_up
 from tests.end_to_end.house import House
 from tests.end_to_end.servers import Slack
 from tests.end_to_end.streams import rows
@@ -59,7 +59,7 @@ def test_a_spike_reaches_slack_within_seconds_and_its_end_follows(
         services.enter_context(monitoring.prometheus(tmp_path / "prometheus", house.ports, alertmanager))
         publisher = Publisher(log, IngestMetrics(CollectorRegistry()), threading.Event())
         publisher.publish([_made(row["title"], row["source"], _time(row)) for row in rows(STREAM)], "quiet")
-        wait_until(lambda: _idle(log), 120, "the quiet days to be counted")
+        wait_until(lambda: caught_up(log), 120, "the quiet days to be counted")
 
         published = {}
         for number, company in enumerate(companies):
@@ -101,7 +101,3 @@ def _made(title: str, source: str, at: datetime) -> Made:
 
 def _time(row: dict[str, str]) -> datetime:
     return datetime.fromisoformat(row["published_at"])
-
-
-def _idle(log: Log) -> bool:
-    return log.lag("worker", ARTICLES) == 0 and log.lag("trends", TALLIES) == 0

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bus.errors import BundleError
+from bus.files import PARTIAL
 from model.live import InService
-from model.registry import LIVE, PARTIAL, VERSIONS, add, go_live, live, roll_back, served, versions
+from model.registry import LIVE, VERSIONS, add, go_live, live, roll_back, served, versions
 from model.training.promotion import refusals
 from tests.model.conftest import SHIPPED
 from tests.model.versions import variant

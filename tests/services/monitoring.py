@@ -13,9 +13,13 @@ import yaml
 from tests.services.ports import free_port, missing, wait_until
 
 CONFIGURATIONS = Path(__file__).parents[2] / "alerts" / "prometheus"
+GATEWAY = "http://alerts:8080/alertmanager"
+STORAGE = ["--storage.tsdb.path=data"]
+"""Prometheus' option."""
 
 
-def _program(*names: str) -> str:
+def program(*names: str) -> str:
+    """The path of a program that is known by one of these names; skips (in CI fails) where there is none."""
     for name in names:
         if found := shutil.which(name):
             return found
@@ -25,11 +29,11 @@ def _program(*names: str) -> str:
 @contextmanager
 def alertmanager(folder: Path, gateway_port: int) -> Iterator[str]:
     """The address of an Alertmanager with Squall's own configuration, but for the gateway's address."""
-    configuration: dict[str, Any] = yaml.safe_load((CONFIGURATIONS / "alertmanager.yml").read_text())
-    (hook,) = configuration["receivers"][0]["webhook_configs"]
-    hook["url"] = f"http://127.0.0.1:{gateway_port}/alertmanager"
-    command = [_program("alertmanager", "prometheus-alertmanager"), "--cluster.listen-address="]
-    with _running(folder, "alertmanager", configuration, [*command, "--storage.path=data"]) as address:
+    configuration = (CONFIGURATIONS / "alertmanager.yml").read_text()
+    assert configuration.count(GATEWAY) == 1
+    own = configuration.replace(GATEWAY, f"http://127.0.0.1:{gateway_port}/alertmanager")
+    command = [program("alertmanager", "prometheus-alertmanager"), "--cluster.listen-address=", "--storage.path=data"]
+    with running(folder, "alertmanager", own, command, 15) as address:
         yield address
 
 
@@ -48,22 +52,27 @@ def prometheus(folder: Path, ports: Mapping[str, int], alertmanager: str) -> Ite
     ]
     targets = [{"targets": [alertmanager.removeprefix("http://")]}]
     configuration["alerting"] = {"alertmanagers": [{"static_configs": targets}]}
-    command = [_program("prometheus"), "--storage.tsdb.path=data"]
-    with _running(folder, "prometheus", configuration, command) as address:
+    with running(folder, "prometheus", yaml.safe_dump(configuration), [program("prometheus"), *STORAGE], 20) as address:
         yield address
 
 
 @contextmanager
-def _running(folder: Path, name: str, configuration: dict[str, Any], command: list[str]) -> Iterator[str]:
-    folder.mkdir()
-    (folder / f"{name}.yml").write_text(yaml.safe_dump(configuration))
+def running(folder: Path, name: str, configuration: str, command: list[str], seconds: float) -> Iterator[str]:
+    """Run Prometheus or Alertmanager on a free loopback port and give its address, once it says that it is ready.
+
+    Args:
+        folder: created when missing; holds configuration and output, and is what the command's paths start from.
+        seconds: that it may take until then.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yml").write_text(configuration)
     port = free_port()
     address = f"http://127.0.0.1:{port}"
+    options = [f"--config.file={name}.yml", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / f"{name}.log").open("wb") as output:
-        options = [f"--config.file={name}.yml", f"--web.listen-address=127.0.0.1:{port}"]
         process = subprocess.Popen([*command, *options], cwd=folder, stdout=output, stderr=output)
     try:
-        wait_until(lambda: _ready(address), 20, f"{name} on port {port}, see {folder / f'{name}.log'}")
+        wait_until(lambda: _ready(address), seconds, f"{name} on port {port}, see {folder / f'{name}.log'}")
         yield address
     finally:
         process.terminate()
